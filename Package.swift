@@ -1,0 +1,143 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+/// Targets that touch raw memory or C mark every dangerous line with `unsafe`.
+let memorySafe: [SwiftSetting] = strict + [.strictMemorySafety()]
+
+extension Target.Dependency {
+    static let nioCore: Self = .product(name: "NIOCore", package: "swift-nio")
+    static let nioPosix: Self = .product(name: "NIOPosix", package: "swift-nio")
+    static let nioHTTP1: Self = .product(name: "NIOHTTP1", package: "swift-nio")
+    static let configuration: Self = .product(
+        name: "Configuration", package: "swift-configuration")
+    static let logging: Self = .product(name: "Logging", package: "swift-log")
+    static let metrics: Self = .product(name: "CoreMetrics", package: "swift-metrics")
+    static let lifecycle: Self = .product(
+        name: "ServiceLifecycle", package: "swift-service-lifecycle")
+    static let unixSignals: Self = .product(
+        name: "UnixSignals", package: "swift-service-lifecycle")
+    static let argumentParser: Self = .product(
+        name: "ArgumentParser", package: "swift-argument-parser")
+    static let subprocess: Self = .product(name: "Subprocess", package: "swift-subprocess")
+    static let systemPackage: Self = .product(name: "SystemPackage", package: "swift-system")
+    static let yams: Self = .product(name: "Yams", package: "Yams")
+}
+
+/// A library target; `safe` ones are compiled with strict memory safety.
+func library(
+    _ name: String, _ dependencies: [Target.Dependency] = [], safe: Bool = false
+) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: safe ? memorySafe : strict)
+}
+
+/// An executable that parses its arguments, wires its core up and runs it.
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ library: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(library)Tests", dependencies: [.byName(name: library)] + dependencies,
+        swiftSettings: strict)
+}
+
+let package = Package(
+    name: "network-qoe-telemetry",
+    products: [
+        .executable(name: "probe", targets: ["probe"]),
+        .executable(name: "ingest", targets: ["ingest"]),
+        .executable(name: "aggregator", targets: ["aggregator"]),
+        .executable(name: "diagnoser", targets: ["diagnoser"]),
+        .executable(name: "qoectl", targets: ["qoectl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(
+            url: "https://github.com/apple/swift-configuration", from: "1.4.0",
+            traits: [.defaults, "CommandLineArguments", "YAML"]),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
+    ],
+    targets: [
+        // C boundaries: each module is imported by exactly one Swift target.
+        .systemLibrary(
+            name: "CNATS", pkgConfig: "libnats", providers: [.apt(["libnats-dev"])]),
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .target(
+            name: "CEventParser", cxxSettings: [.unsafeFlags(["-O2"])],
+            linkerSettings: [.linkedLibrary("simdjson")]),
+
+        // The pure core: no I/O, no C, no clock, no randomness.
+        library("Telemetry", safe: true),
+        library("Sketches", ["Telemetry"], safe: true),
+        library("Blocks", ["Telemetry"], safe: true),
+        library("Windowing", ["Blocks", "Sketches", "Telemetry"], safe: true),
+        library("Diagnosis", ["Sketches", "Telemetry", "Windowing"], safe: true),
+
+        // Swift faces of the C clients; they know nothing of telemetry.
+        library("NATSClient", ["CNATS"], safe: true),
+        library("Postgres", ["CLibPQ"], safe: true),
+
+        // Our subjects and messages; our schema and rows.
+        library("Bus", ["Blocks", "NATSClient", "Telemetry"]),
+        library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
+
+        // What every program shares, then each program's parts.
+        library(
+            "ServiceKit",
+            [
+                .argumentParser, .configuration, .lifecycle, .logging, .metrics, .nioCore,
+                .nioHTTP1, .nioPosix, .unixSignals, .yams, .systemPackage,
+            ]),
+        library("ProbeCore", ["COpenSSL", "ServiceKit", "Telemetry", .lifecycle, .logging]),
+        library(
+            "IngestCore",
+            [
+                "Blocks", "Bus", "CEventParser", "NATSClient", "ServiceKit", "Telemetry",
+                .lifecycle, .logging, .nioCore, .nioHTTP1, .nioPosix,
+            ]),
+        library(
+            "AggregatorCore",
+            [
+                "Blocks", "Bus", "NATSClient", "Postgres", "ServiceKit", "Sketches", "Store",
+                "Telemetry", "Windowing", .lifecycle, .logging,
+            ]),
+        library(
+            "DiagnoserCore",
+            [
+                "Diagnosis", "Postgres", "ServiceKit", "Store", "Telemetry", .lifecycle, .logging,
+            ]),
+
+        // The embedded default: private servers, a target with settable faults, the local stack.
+        library("PrivateServers", [.logging, .subprocess, .systemPackage]),
+        library(
+            "LocalStack",
+            [
+                "IngestCore", "NATSClient", "Postgres", "PrivateServers", "ServiceKit", "Store",
+                .logging, .nioCore, .nioHTTP1, .nioPosix, .subprocess, .systemPackage,
+            ]),
+
+        program("probe", ["ProbeCore", "ServiceKit"]),
+        program("ingest", ["IngestCore", "ServiceKit"]),
+        program("aggregator", ["AggregatorCore", "ServiceKit"]),
+        program("diagnoser", ["DiagnoserCore", "ServiceKit"]),
+        program(
+            "qoectl",
+            ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
+    ]
+)
