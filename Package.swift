@@ -89,12 +89,15 @@ let package = Package(
         library("Windowing", ["Blocks", "Sketches", "Telemetry"], safe: true),
         library("Diagnosis", ["Sketches", "Telemetry", "Windowing"], safe: true),
 
+        // Named, joined threads and a lock to wait on, for blocking C calls.
+        library("OwnedThreads", safe: true),
+
         // Swift faces of the C clients; they know nothing of telemetry.
-        library("NATSClient", ["CNATS"], safe: true),
+        library("NATSClient", ["CNATS", "OwnedThreads"], safe: true),
         library("Postgres", ["CLibPQ"], safe: true),
 
         // Our subjects and messages; our schema and rows.
-        library("Bus", ["Blocks", "NATSClient", "Telemetry"]),
+        library("Bus", ["Blocks", "NATSClient", "OwnedThreads", "Telemetry"]),
         library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
 
         // What every program shares, then each program's parts.
@@ -124,7 +127,7 @@ let package = Package(
             ]),
 
         // The embedded default: private servers, a target with settable faults, the local stack.
-        library("PrivateServers", [.logging, .subprocess, .systemPackage]),
+        library("PrivateServers", ["OwnedThreads", .logging, .subprocess, .systemPackage]),
         library(
             "LocalStack",
             [
@@ -139,5 +142,12 @@ let package = Package(
         program(
             "qoectl",
             ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
+
+        // What tests of several targets share; nothing in Sources imports it.
+        library("TestKit", ["NATSClient", "PrivateServers"]),
+        tests("OwnedThreads"),
+        tests("PrivateServers", ["TestKit"]),
+        tests("NATSClient", ["TestKit"]),
+        tests("Bus", ["NATSClient", "OwnedThreads", "TestKit"]),
     ]
 )
