@@ -147,7 +147,7 @@ let package = Package(
         library("TestKit", ["NATSClient", "PrivateServers"]),
         tests("OwnedThreads"),
         tests("PrivateServers", ["TestKit"]),
-        tests("NATSClient", ["TestKit"]),
-        tests("Bus", ["NATSClient", "OwnedThreads", "TestKit"]),
+        tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
     ]
 )
