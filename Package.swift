@@ -139,5 +139,10 @@ let package = Package(
         program(
             "qoectl",
             ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
+
+        tests("Telemetry"),
+        tests("Sketches", ["Telemetry"]),
+        tests("Blocks", ["Telemetry"]),
+        tests("Windowing", ["Blocks", "Sketches", "Telemetry"]),
     ]
 )
