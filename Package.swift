@@ -140,9 +140,12 @@ let package = Package(
             "qoectl",
             ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
 
+        // Seeded randomness and private servers for tests; nothing above imports it.
+        library("TestKit", ["Telemetry"]),
+
         tests("Telemetry"),
-        tests("Sketches", ["Telemetry"]),
-        tests("Blocks", ["Telemetry"]),
-        tests("Windowing", ["Blocks", "Sketches", "Telemetry"]),
+        tests("Sketches", ["Telemetry", "TestKit"]),
+        tests("Blocks", ["Telemetry", "TestKit"]),
+        tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
     ]
 )

@@ -1,62 +1,14 @@
 import Blocks
 import Telemetry
+import TestKit
 import Testing
-
-/// A small, seeded generator (SplitMix64), so that a failing case can be repeated.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-        return z ^ z >> 31
-    }
-}
-
-func randomEvent(_ random: inout SeededGenerator) -> Event {
-    func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
-    func text(_ limit: Int) -> Name {
-        let alphabet = Array("abcxyz0189-._:/ äß東\u{1F680}")
-        let count = Int.random(in: 1...max(1, limit / 4), using: &random)
-        return Name(String((0..<count).compactMap { _ in alphabet.randomElement(using: &random) }))
-    }
-    var event = Event(
-        id: .random(using: &random),
-        clientID: chance(80) ? Name("probe-\(Int.random(in: 0..<4, using: &random))") : text(255),
-        target: chance(80) ? "https://a.example" : text(255),
-        measuredAtMilliseconds: Int64.random(in: 0...4_000_000_000_000, using: &random))
-    if chance(60) {
-        event.context = NetworkContext(
-            sourceIP: chance(50) ? "192.0.2.1" : nil, networkType: chance(50) ? "wifi" : nil,
-            isp: chance(50) ? text(128) : nil,
-            asn: chance(50) ? UInt32.random(in: 0 ... .max, using: &random) : nil,
-            region: chance(50) ? "eu" : nil, resolver: chance(50) ? "192.0.2.53" : nil)
-    }
-    for metric in Metric.allCases where chance(60) {
-        let maximum = MetricValue.maximum(of: metric).millionths
-        event.metrics[metric] = MetricValue(millionths: .random(in: 0...maximum, using: &random))
-    }
-    if chance(20) { event.errorStage = ErrorStage.allCases.randomElement(using: &random) }
-    if chance(70) {
-        event.sequence = SessionSequence(
-            session: UniqueID(high: 1, low: .random(in: 0..<3, using: &random)),
-            number: .random(in: 1...SessionSequence.maximumNumber, using: &random))
-    }
-    return event
-}
 
 func randomBlock(
     _ random: inout SeededGenerator, eventCount: Int
 ) -> (block: [UInt8], events: [Event]) {
     var builder = BlockBuilder(
         partition: 3, producer: UniqueID(high: 5, low: 6), byteCountMax: 1 << 20)
-    let events = (0..<eventCount).map { _ in randomEvent(&random) }
+    let events = (0..<eventCount).map { _ in random.event() }
     for event in events {
         let received = 1_703_347_200_000 + Int64.random(in: -1000...1000, using: &random)
         _ = builder.append(event, receivedAtMilliseconds: received)
@@ -82,7 +34,7 @@ func randomBlock(
     var blocks: [[UInt8]] = []
     var appended = 0
     for _ in 0..<500 {
-        let event = randomEvent(&random)
+        let event = random.event()
         if !builder.append(event, receivedAtMilliseconds: 0) {
             #expect(!builder.isEmpty, "an empty builder of 4 KiB takes any event")
             blocks.append(builder.seal(blockNumber: UInt64(blocks.count + 1)))
@@ -103,7 +55,7 @@ func randomBlock(
     var random = SeededGenerator(seed: 8)
     var builder = BlockBuilder(partition: 0, producer: .zero, byteCountMax: 1 << 16)
     let answers = [0, 1 << 40, .min].map { received in
-        builder.append(randomEvent(&random), receivedAtMilliseconds: received)
+        builder.append(random.event(), receivedAtMilliseconds: received)
     }
     #expect(answers == [true, false, false])
     #expect(builder.eventCount == 1)
@@ -161,7 +113,8 @@ func `the reader survives whatever bytes it is given`(seed: UInt64) {
         var bytes = seeds[Int(random.next() % 16)]
         switch random.next() % 8 {
         case 0:
-            bytes = (0..<Int(random.next() % 200)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+            let count = Int(random.next() % 200)
+            bytes = (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }
             if bytes.count > 8 { bytes.replaceSubrange(0..<4, with: Array("QOEB".utf8)) }
         case 1:
             bytes.removeLast(Int(random.next() % UInt64(bytes.count)) + 1)

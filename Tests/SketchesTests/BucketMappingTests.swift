@@ -2,11 +2,12 @@ import Sketches
 import Testing
 
 /// Made with exact rational arithmetic in another language: bucket = 1 + smallest i with v ≤ ⌊(51/50)^i⌋.
-@Test(arguments: [
-    (0, 0), (1, 1), (2, 37), (3, 57), (10, 118), (49, 198), (50, 199), (100, 234),
-    (1_000_000, 699), (15_300_000, 837), (25_700_000, 863), (125_800_000, 943),
-    (1_000_000_000, 1048), (3_600_000_000_000, 1462),
-] as [(UInt64, Int)])
+@Test(
+    arguments: [
+        (0, 0), (1, 1), (2, 37), (3, 57), (10, 118), (49, 198), (50, 199), (100, 234),
+        (1_000_000, 699), (15_300_000, 837), (25_700_000, 863), (125_800_000, 943),
+        (1_000_000_000, 1048), (3_600_000_000_000, 1462),
+    ] as [(UInt64, Int)])
 func `a value falls into its published bucket`(value: UInt64, bucket: Int) {
     #expect(BucketMapping.shared.bucket(of: value) == bucket)
 }

@@ -1,23 +1,8 @@
+import Foundation
 import Sketches
 import Telemetry
+import TestKit
 import Testing
-
-/// A small, seeded generator (SplitMix64), so that a failing case can be repeated.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-        return z ^ z >> 31
-    }
-}
 
 enum Distribution: CaseIterable {
     case uniform, exponential, pareto, twoPeaks, constant, smallIntegers, wide
@@ -35,8 +20,6 @@ enum Distribution: CaseIterable {
         }
     }
 }
-
-import Foundation
 
 /// The value of rank ⌈q·n⌉: PostgreSQL's `percentile_disc`.
 func exactQuantile(_ q: Double, of sorted: [UInt64]) -> UInt64 {
@@ -119,7 +102,9 @@ func `a share outside of 0 to 1 has no quantile`(q: Double) {
 
 @Test func `a sketch survives its stored form, and other forms are refused`() {
     var sketch = QuantileSketch()
-    for value in [0, 1, 5, 5, 1_000_000] as [UInt64] { sketch.insert(MetricValue(millionths: value)) }
+    for value in [0, 1, 5, 5, 1_000_000] as [UInt64] {
+        sketch.insert(MetricValue(millionths: value))
+    }
     #expect(QuantileSketch(elements: sketch.elements) == sketch)
     #expect(QuantileSketch(elements: [2 << 40 | 1, 1 << 40 | 1]) == nil)
     #expect(QuantileSketch(elements: [1 << 40 | 1, 1 << 40 | 1]) == nil)
