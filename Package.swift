@@ -87,7 +87,7 @@ let package = Package(
         library("Sketches", ["Telemetry"], safe: true),
         library("Blocks", ["Telemetry"], safe: true),
         library("Windowing", ["Blocks", "Sketches", "Telemetry"], safe: true),
-        library("Diagnosis", ["Sketches", "Telemetry", "Windowing"], safe: true),
+        library("Diagnosis", ["Telemetry"], safe: true),
 
         // Swift faces of the C clients; they know nothing of telemetry.
         library("NATSClient", ["CNATS"], safe: true),
@@ -146,6 +146,7 @@ let package = Package(
         tests("Telemetry"),
         tests("Sketches", ["Telemetry", "TestKit"]),
         tests("Blocks", ["Telemetry", "TestKit"]),
+        tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
     ]
 )
