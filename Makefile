@@ -5,7 +5,7 @@
 #   make bench   speed and memory as ratios against baselines of the same run
 #   make format  rewrite the sources in the project's format
 
-SWIFT_SOURCES = Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
+SWIFT_SOURCES = Package.swift Sources Tests Benchmarks
 RUN_ARGS ?=
 
 .PHONY: run build test check format bench dependencies clean
@@ -29,7 +29,7 @@ format:
 	swift format --in-place --recursive $(SWIFT_SOURCES)
 
 bench: dependencies
-	swift run -c release --package-path Benchmarks benchmarks $(BENCH_ARGS)
+	swift run -c release benchmarks $(BENCH_ARGS)
 
 dependencies:
 	@Scripts/install-dependencies

@@ -140,6 +140,12 @@ let package = Package(
             "qoectl",
             ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
 
+        // In this package, and not in one of its own, because it measures what only this package sees.
+        .executableTarget(
+            name: "benchmarks",
+            dependencies: ["Blocks", "Sketches", "Telemetry", "TestKit", "Windowing"],
+            path: "Benchmarks", swiftSettings: strict),
+
         // Seeded randomness and private servers for tests; nothing above imports it.
         library("TestKit", ["Telemetry"]),
 
