@@ -144,7 +144,7 @@ let package = Package(
         .executableTarget(
             name: "benchmarks",
             dependencies: ["Blocks", "Sketches", "Telemetry", "TestKit", "Windowing"],
-            path: "Benchmarks", swiftSettings: strict),
+            path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
         // Seeded randomness and private servers for tests; nothing above imports it.
         library("TestKit", ["Telemetry"]),
