@@ -87,7 +87,7 @@ let package = Package(
         library("Sketches", ["Telemetry"], safe: true),
         library("Blocks", ["Telemetry"], safe: true),
         library("Windowing", ["Blocks", "Sketches", "Telemetry"], safe: true),
-        library("Diagnosis", ["Sketches", "Telemetry", "Windowing"], safe: true),
+        library("Diagnosis", ["Telemetry"], safe: true),
 
         // Named, joined threads and a lock to wait on, for blocking C calls.
         library("OwnedThreads", safe: true),
@@ -143,8 +143,20 @@ let package = Package(
             "qoectl",
             ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
 
-        // What tests of several targets share; nothing in Sources imports it.
-        library("TestKit", ["NATSClient", "PrivateServers"]),
+        // In this package, and not in one of its own, because it measures what only this package sees.
+        .executableTarget(
+            name: "benchmarks",
+            dependencies: ["Blocks", "Sketches", "Telemetry", "TestKit", "Windowing"],
+            path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
+
+        // What tests of several targets share; nothing above but the benchmarks imports it.
+        library("TestKit", ["NATSClient", "PrivateServers", "Telemetry"]),
+
+        tests("Telemetry"),
+        tests("Sketches", ["Telemetry", "TestKit"]),
+        tests("Blocks", ["Telemetry", "TestKit"]),
+        tests("Diagnosis", ["Telemetry"]),
+        tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
         tests("OwnedThreads"),
         tests("PrivateServers", ["TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
