@@ -160,6 +160,8 @@ let package = Package(
         tests("OwnedThreads"),
         tests("PrivateServers", ["TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
-        tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
+        tests(
+            "Bus",
+            ["Blocks", "Telemetry", "NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
     ]
 )
