@@ -118,7 +118,7 @@ let package = Package(
             "AggregatorCore",
             [
                 "Blocks", "Bus", "NATSClient", "Postgres", "ServiceKit", "Sketches", "Store",
-                "Telemetry", "Windowing", .lifecycle, .logging,
+                "Telemetry", "Windowing", .lifecycle, .logging, .metrics,
             ]),
         library(
             "DiagnoserCore",
@@ -157,6 +157,9 @@ let package = Package(
         tests("Blocks", ["Telemetry", "TestKit"]),
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
+        tests(
+            "AggregatorCore",
+            ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
         tests("OwnedThreads"),
         tests("PrivateServers", ["TestKit"]),
     ]
