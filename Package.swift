@@ -162,5 +162,7 @@ let package = Package(
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
         tests("OwnedThreads"),
         tests("PrivateServers", ["TestKit"]),
+        tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
     ]
 )
