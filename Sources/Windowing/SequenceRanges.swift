@@ -1,0 +1,67 @@
+/// A set of whole numbers as disjoint ranges: which numbers of a session have been counted.
+///
+/// An honest probe's numbers are one range, or a few while retries are on their way.
+package struct SequenceRanges: Hashable, Sendable {
+    /// The ranges, ascending, neither overlapping nor touching.
+    package private(set) var ranges: [Range<UInt64>] = []
+
+    package init() {}
+
+    /// A set from stored ranges, or nil when they are not ascending, disjoint and not empty.
+    package init?(ranges: [Range<UInt64>]) {
+        for (index, range) in ranges.enumerated() {
+            guard !range.isEmpty else { return nil }
+            if index > 0, range.lowerBound <= ranges[index - 1].upperBound { return nil }
+        }
+        self.ranges = ranges
+    }
+
+    /// How many numbers the set holds.
+    package var count: UInt64 {
+        ranges.reduce(0) { $0 &+ ($1.upperBound &- $1.lowerBound) }
+    }
+
+    /// The position of the first range that ends at or after `number`.
+    private func position(of number: UInt64) -> Int {
+        // Numbers mostly arrive in order: look at the end first.
+        if let last = ranges.last {
+            if last.upperBound < number { return ranges.count }
+            if last.lowerBound <= number { return ranges.count &- 1 }
+        }
+        var low = 0
+        var high = ranges.count
+        while low < high {
+            let middle = (low &+ high) >> 1
+            if ranges[middle].upperBound < number { low = middle &+ 1 } else { high = middle }
+        }
+        return low
+    }
+
+    package func contains(_ number: UInt64) -> Bool {
+        let position = position(of: number)
+        if position < ranges.count, ranges[position].contains(number) { return true }
+        // A range that ends exactly at `number` does not hold it, but the next one may.
+        return position + 1 < ranges.count && ranges[position + 1].contains(number)
+    }
+
+    /// Adds `number`, which is below `UInt64.max`; returns false when the set already holds it.
+    package mutating func insert(_ number: UInt64) -> Bool {
+        guard number < .max, !contains(number) else { return false }
+        let position = position(of: number)
+        let next = number &+ 1
+        if position < ranges.count, ranges[position].upperBound == number {
+            if position + 1 < ranges.count, ranges[position + 1].lowerBound == next {
+                let end = ranges[position + 1].upperBound
+                ranges[position] = ranges[position].lowerBound..<end
+                ranges.remove(at: position + 1)
+            } else {
+                ranges[position] = ranges[position].lowerBound..<next
+            }
+        } else if position < ranges.count, ranges[position].lowerBound == next {
+            ranges[position] = number..<ranges[position].upperBound
+        } else {
+            ranges.insert(number..<next, at: position)
+        }
+        return true
+    }
+}
