@@ -1,0 +1,369 @@
+package import Blocks
+internal import Sketches
+internal import Telemetry
+
+/// What one aggregator knows about one partition: a write-back cache of rows, and what has changed in it.
+///
+/// Pure: no clock, no I/O, no randomness. The caller reads the log in order and, for each block, calls
+/// ``resolve(_:at:)``, loads what ``pendingLoads`` asks for, calls ``install(cells:sessions:)`` and then
+/// ``apply(_:_:at:)``; from time to time it writes what ``makeFlush(caughtUpAtMilliseconds:)`` returns in
+/// one transaction and confirms it with ``confirm(_:)``. When a transaction fails, or its outcome is unknown, the
+/// state is dropped and made anew from the rows.
+package struct PartitionState: Sendable {
+    /// Bounds of the memory that one partition may take.
+    package struct Limits: Sendable {
+        /// Cells in memory; reaching it asks for a flush and an eviction.
+        package var cellCountMax: Int
+        /// Changed cells and sessions; reaching it asks for a flush.
+        package var dirtyRowCountMax: Int
+        /// Dead letters that wait for a flush.
+        package var deadLetterCountMax: Int
+        /// Clean cells stay until their window ended this long ago by the broker's time, ms.
+        package var idleMilliseconds: Int64
+
+        package init(
+            cellCountMax: Int = 100_000, dirtyRowCountMax: Int = 20_000,
+            deadLetterCountMax: Int = 1000, idleMilliseconds: Int64 = 5 * 60 * 1000
+        ) {
+            self.cellCountMax = cellCountMax
+            self.dirtyRowCountMax = dirtyRowCountMax
+            self.deadLetterCountMax = deadLetterCountMax
+            self.idleMilliseconds = idleMilliseconds
+        }
+    }
+
+    /// How far behind the broker's time a partition still counts as possibly incomplete, ms: events
+    /// are measured, gathered and posted before they reach the log.
+    package static let completenessGraceMilliseconds: Int64 = 10_000
+
+    /// The position of a message in the log.
+    package struct Position: Hashable, Sendable {
+        package let sequence: UInt64
+        /// When the broker stored it, Unix milliseconds.
+        package let brokerMilliseconds: Int64
+
+        package init(sequence: UInt64, brokerMilliseconds: Int64) {
+            self.sequence = sequence
+            self.brokerMilliseconds = brokerMilliseconds
+        }
+    }
+
+    /// Where the events of one block belong; made by ``resolve(_:at:)`` for ``apply(_:_:at:)``.
+    package struct Resolution: Sendable {
+        /// For each event its cell, or `noCell` when no window is kept for it.
+        fileprivate var cells: [Int32] = []
+        fileprivate var sessions: [Int32?] = []
+        fileprivate var contexts: [NetworkContext] = []
+        fileprivate static let noCell: Int32 = -1
+    }
+
+    package let partition: Int
+    package private(set) var progress: PartitionProgress
+    private let limits: Limits
+
+    private var cells = RowCache<CellKey, Cell>()
+    private var sessions = RowCache<SessionKey, SessionRow>()
+    private var recentIDs = RecentIDs()
+    private var deadLetters: [DeadLetter] = []
+    /// The broker's time, which never goes back.
+    private var brokerMilliseconds: Int64
+    private var expectedSequence: UInt64
+    /// Whether a flush was made and not yet confirmed; nothing may change until then.
+    private var isFlushing = false
+    /// The broker's time at the last sweep of idle rows.
+    private var evictedAt = Window(minute: 0)
+
+    /// The state of a partition whose rows are the result of the log up to `progress.committedSequence`.
+    package init(partition: Int, progress: PartitionProgress, limits: Limits = Limits()) {
+        self.partition = partition
+        self.progress = progress
+        self.limits = limits
+        brokerMilliseconds = progress.committedBrokerMilliseconds ?? .min
+        expectedSequence = progress.committedSequence
+    }
+
+    // MARK: Reading
+
+    /// Remembers the identifiers of a message whose effects are already in the tables.
+    ///
+    /// Called for messages from `progress.replayFromSequence` up to the committed one, before anything is applied.
+    package mutating func remember(_ block: BlockReader, at position: Position) {
+        for index in 0..<(unsafe block.eventCount) {
+            let record = unsafe block.record(index)
+            let origin = unsafe block.origin(record.origin)
+            guard origin.session == nil else { continue }
+            _ = unsafe recentIDs.insert(
+                key(of: record, block.string(origin.client)),
+                content: contentHash(of: record, block),
+                sequence: position.sequence, brokerMilliseconds: position.brokerMilliseconds)
+        }
+    }
+
+    /// Finds the cells and sessions of a block's events; unknown ones are put on ``pendingLoads``.
+    package mutating func resolve(_ block: BlockReader, at position: Position) -> Resolution {
+        let now = max(brokerMilliseconds, position.brokerMilliseconds)
+        var resolution = Resolution()
+        let names = (0..<(unsafe block.stringTableCount)).map {
+            unsafe Name(utf8: block.string(UInt32($0)))
+        }
+        var clients: [Name] = []
+        for index in 0..<(unsafe block.originCount) {
+            let origin = unsafe block.origin(index)
+            func name(_ index: UInt32?) -> Name? { index.map { names[Int($0)] } }
+            let client = names[Int(origin.client)]
+            clients.append(client)
+            resolution.contexts.append(
+                NetworkContext(
+                    sourceIP: name(origin.sourceIP), networkType: name(origin.networkType),
+                    isp: name(origin.isp), asn: origin.asn, region: name(origin.region),
+                    resolver: name(origin.resolver)))
+            resolution.sessions.append(
+                origin.session.map { session in
+                    let key = SessionKey(client: client, session: session)
+                    return sessions.slot(of: key, new: SessionRow(key: key))
+                })
+        }
+        resolution.cells.reserveCapacity(unsafe block.eventCount)
+        for index in 0..<(unsafe block.eventCount) {
+            let record = unsafe block.record(index)
+            guard Self.isKept(record.measuredAtMilliseconds, brokerMilliseconds: now) else {
+                resolution.cells.append(Resolution.noCell)
+                continue
+            }
+            let key = CellKey(
+                client: clients[record.origin], target: names[Int(record.target)],
+                window: Window(containing: record.measuredAtMilliseconds))
+            resolution.cells.append(cells.slot(of: key, new: Cell()))
+        }
+        return resolution
+    }
+
+    /// Whether an event of this time has a window in the tables, judged by the broker's time.
+    ///
+    /// `ingest` has checked the same against its own clock; here a margin of ten minutes ahead and a
+    /// day behind keeps what it let through, and any NATS client's nonsense out.
+    package static func isKept(_ milliseconds: Int64, brokerMilliseconds: Int64) -> Bool {
+        let ahead = 2 * EventLimits.aheadMillisecondsMax
+        let behind = EventLimits.retentionMillisecondsDefault &+ 24 * 3600 * 1000
+        let (age, overflow) = brokerMilliseconds.subtractingReportingOverflow(milliseconds)
+        return !overflow && age <= behind && age >= -ahead
+    }
+
+    /// Cells and sessions that must be read from the tables before the next ``apply(_:_:at:)``.
+    package var pendingLoads: (cells: [CellKey], sessions: [SessionKey]) {
+        (cells.unloadedKeys, sessions.unloadedKeys)
+    }
+
+    /// Takes over the rows found for ``pendingLoads``; what was asked for and is not among them is new.
+    package mutating func install(cells rows: [CellRow], sessions sessionRows: [SessionRow]) {
+        for row in rows {
+            cells.install(row.cell, for: row.key, lastSequence: row.lastSequence)
+        }
+        for row in sessionRows {
+            sessions.install(row, for: row.key, lastSequence: row.lastSequence)
+        }
+        cells.finishLoading()
+        sessions.finishLoading()
+    }
+
+    /// Counts a block's events. Everything it needs has been loaded.
+    package mutating func apply(
+        _ block: BlockReader, _ resolution: Resolution, at position: Position
+    ) {
+        advance(to: position)
+        var metrics = InlineArray<10, Metric>(repeating: .dns)
+        for metric in Metric.allCases { metrics[Int(metric.rawValue)] = metric }
+        for index in 0..<(unsafe block.eventCount) {
+            let record = unsafe block.record(index)
+            progress.counters.events &+= 1
+            let slot = resolution.cells[index]
+            if slot == Resolution.noCell {
+                reject(record, index: index, at: position)
+                continue
+            }
+            guard unsafe isFirst(record, block, resolution, at: position) else {
+                progress.counters.duplicates &+= 1
+                continue
+            }
+            let key = cells.key(at: slot)
+            let isLate =
+                record.receivedAtMilliseconds
+                > key.window.endMilliseconds &+ EventLimits.lateAfterMilliseconds
+            cells.update(at: slot, sequence: position.sequence) { cell in
+                cell.count(errorStage: record.errorStage, isLate: isLate)
+                cell.update(
+                    context: resolution.contexts[record.origin],
+                    measuredAtMilliseconds: record.measuredAtMilliseconds)
+                var next = record.firstValue
+                var rest = record.mask
+                while rest != 0 {
+                    unsafe cell.insert(block.value(next), of: metrics[rest.trailingZeroBitCount])
+                    next &+= 1
+                    rest &= rest &- 1
+                }
+            }
+            progress.counters.counted &+= 1
+            if isLate { progress.counters.late &+= 1 }
+        }
+    }
+
+    /// Whether the event is counted for the first time.
+    private mutating func isFirst(
+        _ record: BlockRecord, _ block: BlockReader, _ resolution: Resolution, at position: Position
+    ) -> Bool {
+        if let slot = resolution.sessions[record.origin] {
+            return sessions.update(at: slot, sequence: position.sequence) { session in
+                guard session.counted.insert(record.sequenceNumber) else {
+                    session.duplicates &+= 1
+                    return false
+                }
+                session.events &+= 1
+                let measured = record.measuredAtMilliseconds
+                session.firstMeasuredAtMilliseconds = min(
+                    session.firstMeasuredAtMilliseconds, measured)
+                session.lastMeasuredAtMilliseconds = max(
+                    session.lastMeasuredAtMilliseconds, measured)
+                return true
+            }
+        }
+        let origin = unsafe block.origin(record.origin)
+        let verdict = unsafe recentIDs.insert(
+            key(of: record, block.string(origin.client)),
+            content: contentHash(of: record, block),
+            sequence: position.sequence, brokerMilliseconds: brokerMilliseconds)
+        if verdict == .conflict { progress.counters.idConflicts &+= 1 }
+        return verdict == .new
+    }
+
+    private func key(of record: BlockRecord, _ client: UnsafeRawBufferPointer) -> RecentIDs.Key {
+        unsafe RecentIDs.Key(
+            client: XXHash64.hash(client, seed: 0),
+            secondClientHash: XXHash64.hash(client, seed: 1), event: record.eventID)
+    }
+
+    /// A hash of everything but the identifier and the time of receipt, which differs on a retry.
+    private func contentHash(of record: BlockRecord, _ block: BlockReader) -> UInt64 {
+        var hash = unsafe XXHash64.hash(
+            block.string(record.target), seed: UInt64(bitPattern: record.measuredAtMilliseconds))
+        hash = (hash ^ UInt64(record.mask)) &* 0x9E37_79B1_85EB_CA87
+        hash = (hash ^ UInt64(record.errorStage?.rawValue ?? 0)) &* 0x9E37_79B1_85EB_CA87
+        for offset in 0..<record.mask.nonzeroBitCount {
+            let value = unsafe block.value(record.firstValue + offset).millionths
+            hash = (hash ^ value) &* 0x9E37_79B1_85EB_CA87
+            hash ^= hash >> 32
+        }
+        return hash
+    }
+
+    private mutating func reject(_ record: BlockRecord, index: Int, at position: Position) {
+        progress.counters.rejected &+= 1
+        deadLetters.append(
+            DeadLetter(
+                sequence: position.sequence, index: index, reason: "timestamp_out_of_range",
+                detail: "event \(record.eventID): ts_ms \(record.measuredAtMilliseconds), "
+                    + "broker time \(brokerMilliseconds) ms"))
+    }
+
+    /// Records a message that cannot be decoded, and moves on.
+    package mutating func setAside(
+        reason: String, detail: String, payload: UnsafeRawBufferPointer, at position: Position
+    ) {
+        advance(to: position)
+        progress.counters.deadLetters &+= 1
+        let prefix = unsafe payload.prefix(DeadLetter.payloadBytesMax)
+        deadLetters.append(
+            DeadLetter(
+                sequence: position.sequence, index: -1, reason: reason, detail: detail,
+                payload: unsafe Array(prefix)))
+    }
+
+    private mutating func advance(to position: Position) {
+        precondition(!isFlushing, "a flush is confirmed before more is applied")
+        brokerMilliseconds = max(brokerMilliseconds, position.brokerMilliseconds)
+        progress.committedSequence = position.sequence
+        progress.committedBrokerMilliseconds = brokerMilliseconds
+        progress.counters.messages &+= 1
+        recentIDs.expire(at: brokerMilliseconds)
+    }
+
+    // MARK: Writing
+
+    /// Changed cells and sessions.
+    package var dirtyRowCount: Int { cells.dirtyCount + sessions.dirtyCount }
+
+    /// Cells in memory.
+    package var cellCount: Int { cells.count }
+
+    /// Sessions in memory.
+    package var sessionCount: Int { sessions.count }
+
+    /// Identifiers remembered for events without a sequence.
+    package var recentIDCount: Int { recentIDs.count }
+
+    /// Whether reading must pause until a flush has made room.
+    package var mustFlush: Bool {
+        dirtyRowCount >= limits.dirtyRowCountMax || cells.count >= limits.cellCountMax
+            || sessions.count >= limits.cellCountMax
+            || deadLetters.count >= limits.deadLetterCountMax
+    }
+
+    /// All that has changed since the last confirmed flush, or nil when there is nothing to write.
+    ///
+    /// - Parameter caughtUpAtMilliseconds: The clock, when the partition has been read to its end; nil while
+    ///   messages wait. Completeness then follows the broker's time alone.
+    package mutating func makeFlush(caughtUpAtMilliseconds: Int64?) -> FlushBatch? {
+        var next = progress
+        next.replayFromSequence = recentIDs.oldestSequence ?? progress.committedSequence &+ 1
+        let horizon = max(caughtUpAtMilliseconds ?? .min, brokerMilliseconds)
+        if horizon > .min {
+            let complete = horizon &- Self.completenessGraceMilliseconds
+            next.completeThroughMilliseconds = max(
+                complete, progress.completeThroughMilliseconds ?? .min)
+        }
+        guard
+            next.committedSequence > expectedSequence
+                || completesWindow(progress.completeThroughMilliseconds, next)
+        else { return nil }
+        progress = next
+        isFlushing = true
+        return FlushBatch(
+            expectedSequence: expectedSequence, progress: next,
+            cells: cells.dirtyRows { CellRow(key: $0, cell: $1, lastSequence: $2) }
+                .sorted { $0.key < $1.key },
+            sessions: sessions.dirtyRows { _, session, sequence in
+                var row = session
+                row.lastSequence = sequence
+                return row
+            }.sorted { $0.key < $1.key },
+            deadLetters: deadLetters)
+    }
+
+    /// Whether completeness has moved across the end of a window, which is worth a transaction by itself.
+    private func completesWindow(_ before: Int64?, _ next: PartitionProgress) -> Bool {
+        guard let after = next.completeThroughMilliseconds else { return false }
+        guard let before else { return true }
+        return Window(containing: before) < Window(containing: after)
+    }
+
+    /// The transaction of `batch` is committed: its rows are clean.
+    package mutating func confirm(_ batch: FlushBatch) {
+        expectedSequence = batch.progress.committedSequence
+        isFlushing = false
+        cells.markClean()
+        sessions.markClean()
+        deadLetters.removeAll(keepingCapacity: true)
+        evict()
+    }
+
+    /// Forgets clean rows that are unlikely to be needed, and all of them when the bound is reached.
+    private mutating func evict() {
+        if cells.count >= limits.cellCountMax { cells.removeAllClean() }
+        if sessions.count >= limits.cellCountMax { sessions.removeAllClean() }
+        let now = Window(containing: brokerMilliseconds)
+        guard now > evictedAt else { return }
+        evictedAt = now
+        let limit = brokerMilliseconds &- limits.idleMilliseconds
+        cells.removeClean { key, _ in key.window.endMilliseconds < limit }
+        sessions.removeClean { _, session in session.lastMeasuredAtMilliseconds < limit }
+    }
+}

@@ -1,0 +1,88 @@
+package import Telemetry
+
+/// The identifiers of the events of the last minutes of the log that carry no sequence number.
+///
+/// An event without a sequence is a duplicate when the same client's event with the same identifier is within
+/// the horizon. The first in log order wins.
+package struct RecentIDs: Sendable {
+    /// How far back identifiers are remembered, by the broker's time, ms.
+    package static let horizonMilliseconds: Int64 = 15 * 60 * 1000
+
+    /// Client and identifier in 128 bits; two different pairs share one with probability 2^-128.
+    package struct Key: Hashable, Sendable {
+        private let high: UInt64
+        private let low: UInt64
+
+        package init(client: UInt64, secondClientHash: UInt64, event: UniqueID) {
+            // Identifiers are random or unique already; the client's hashes keep one client's
+            // identifiers apart from another's.
+            high = event.high ^ client
+            low = event.low ^ secondClientHash
+        }
+    }
+
+    private struct Entry: Sendable {
+        let content: UInt64
+        let sequence: UInt64
+    }
+
+    private struct Arrival: Sendable {
+        let key: Key
+        let brokerMilliseconds: Int64
+        let sequence: UInt64
+    }
+
+    private var entries: [Key: Entry] = [:]
+    /// In log order; elements before `oldest` have expired.
+    private var arrivals: [Arrival] = []
+    private var oldest = 0
+
+    package init() {}
+
+    /// What is known about an identifier.
+    package enum Verdict: Hashable, Sendable {
+        case new
+        /// Seen before with the same content.
+        case duplicate
+        /// Seen before with other content.
+        case conflict
+    }
+
+    /// How many identifiers are remembered.
+    package var count: Int { entries.count }
+
+    /// Remembers an identifier, or says that it is known.
+    package mutating func insert(
+        _ key: Key, content: UInt64, sequence: UInt64, brokerMilliseconds: Int64
+    ) -> Verdict {
+        if let known = entries[key] {
+            return known.content == content ? .duplicate : .conflict
+        }
+        entries[key] = Entry(content: content, sequence: sequence)
+        arrivals.append(
+            Arrival(key: key, brokerMilliseconds: brokerMilliseconds, sequence: sequence))
+        return .new
+    }
+
+    /// Forgets what is older than the horizon, seen from `brokerMilliseconds`.
+    package mutating func expire(at brokerMilliseconds: Int64) {
+        let limit = brokerMilliseconds &- Self.horizonMilliseconds
+        while oldest < arrivals.count, arrivals[oldest].brokerMilliseconds < limit {
+            let arrival = arrivals[oldest]
+            if entries[arrival.key]?.sequence == arrival.sequence {
+                entries.removeValue(forKey: arrival.key)
+            }
+            oldest += 1
+        }
+        if oldest > 1024, oldest > arrivals.count / 2 {
+            arrivals.removeFirst(oldest)
+            oldest = 0
+        }
+    }
+
+    /// The stream sequence of the oldest identifier remembered, or nil when there is none: reading from there on
+    /// brings all of them back.
+    package var oldestSequence: UInt64? {
+        oldest < arrivals.count ? arrivals[oldest].sequence : nil
+    }
+}
