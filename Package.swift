@@ -87,7 +87,7 @@ let package = Package(
         library("Sketches", ["Telemetry"], safe: true),
         library("Blocks", ["Telemetry"], safe: true),
         library("Windowing", ["Blocks", "Sketches", "Telemetry"], safe: true),
-        library("Diagnosis", ["Sketches", "Telemetry", "Windowing"], safe: true),
+        library("Diagnosis", ["Telemetry"], safe: true),
 
         // Swift faces of the C clients; they know nothing of telemetry.
         library("NATSClient", ["CNATS"], safe: true),
@@ -139,5 +139,20 @@ let package = Package(
         program(
             "qoectl",
             ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
+
+        // In this package, and not in one of its own, because it measures what only this package sees.
+        .executableTarget(
+            name: "benchmarks",
+            dependencies: ["Blocks", "Sketches", "Telemetry", "TestKit", "Windowing"],
+            path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
+
+        // Seeded randomness and private servers for tests; nothing above imports it.
+        library("TestKit", ["Telemetry"]),
+
+        tests("Telemetry"),
+        tests("Sketches", ["Telemetry", "TestKit"]),
+        tests("Blocks", ["Telemetry", "TestKit"]),
+        tests("Diagnosis", ["Telemetry"]),
+        tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
     ]
 )
