@@ -89,12 +89,15 @@ let package = Package(
         library("Windowing", ["Blocks", "Sketches", "Telemetry"], safe: true),
         library("Diagnosis", ["Telemetry"], safe: true),
 
+        // Named, joined threads and a lock to wait on, for blocking C calls.
+        library("OwnedThreads", safe: true),
+
         // Swift faces of the C clients; they know nothing of telemetry.
-        library("NATSClient", ["CNATS"], safe: true),
+        library("NATSClient", ["CNATS", "OwnedThreads"], safe: true),
         library("Postgres", ["CLibPQ"], safe: true),
 
         // Our subjects and messages; our schema and rows.
-        library("Bus", ["Blocks", "NATSClient", "Telemetry"]),
+        library("Bus", ["Blocks", "NATSClient", "OwnedThreads", "Telemetry"]),
         library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
 
         // What every program shares, then each program's parts.
@@ -124,7 +127,7 @@ let package = Package(
             ]),
 
         // The embedded default: private servers, a target with settable faults, the local stack.
-        library("PrivateServers", [.logging, .subprocess, .systemPackage]),
+        library("PrivateServers", ["OwnedThreads", "Postgres", .logging, .subprocess, .systemPackage]),
         library(
             "LocalStack",
             [
@@ -147,7 +150,14 @@ let package = Package(
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
         // Seeded randomness and private servers for tests; nothing above imports it.
-        library("TestKit", ["Telemetry"]),
+        library("TestKit", ["NATSClient", "Postgres", "PrivateServers", "Telemetry"]),
+
+        tests("OwnedThreads"),
+        tests("PrivateServers", ["Postgres", "TestKit"]),
+        tests("NATSClient", ["TestKit"]),
+        tests("Bus", ["NATSClient", "OwnedThreads", "TestKit"]),
+        tests("Postgres", ["PrivateServers", "TestKit"]),
+        tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
 
         tests("Telemetry"),
         tests("Sketches", ["Telemetry", "TestKit"]),
