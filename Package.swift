@@ -127,7 +127,7 @@ let package = Package(
             ]),
 
         // The embedded default: private servers, a target with settable faults, the local stack.
-        library("PrivateServers", ["OwnedThreads", .logging, .subprocess, .systemPackage]),
+        library("PrivateServers", ["OwnedThreads", "Postgres", .logging, .subprocess, .systemPackage]),
         library(
             "LocalStack",
             [
@@ -150,19 +150,21 @@ let package = Package(
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
         // What tests of several targets share; nothing above but the benchmarks imports it.
-        library("TestKit", ["NATSClient", "PrivateServers", "Telemetry"]),
+        library("TestKit", ["NATSClient", "Postgres", "PrivateServers", "Telemetry"]),
 
         tests("Telemetry"),
         tests("Sketches", ["Telemetry", "TestKit"]),
         tests("Blocks", ["Telemetry", "TestKit"]),
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
+        tests("OwnedThreads"),
+        tests("PrivateServers", ["Postgres", "TestKit"]),
+        tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Postgres", ["PrivateServers", "TestKit"]),
+        tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
         tests(
             "AggregatorCore",
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
-        tests("OwnedThreads"),
-        tests("PrivateServers", ["TestKit"]),
-        tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
-        tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
     ]
 )
