@@ -93,6 +93,9 @@ let package = Package(
         library("NATSClient", ["CNATS"], safe: true),
         library("Postgres", ["CLibPQ"], safe: true),
 
+        // Sockets, names and TLS with deadlines, for whoever times the network itself.
+        library("Transport", ["COpenSSL"], safe: true),
+
         // Our subjects and messages; our schema and rows.
         library("Bus", ["Blocks", "NATSClient", "Telemetry"]),
         library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
@@ -104,7 +107,7 @@ let package = Package(
                 .argumentParser, .configuration, .lifecycle, .logging, .metrics, .nioCore,
                 .nioHTTP1, .nioPosix, .unixSignals, .yams, .systemPackage,
             ]),
-        library("ProbeCore", ["COpenSSL", "ServiceKit", "Telemetry", .lifecycle, .logging]),
+        library("ProbeCore", ["ServiceKit", "Telemetry", "Transport", .lifecycle, .logging]),
         library(
             "IngestCore",
             [
@@ -129,7 +132,7 @@ let package = Package(
             "LocalStack",
             [
                 "IngestCore", "NATSClient", "Postgres", "PrivateServers", "ServiceKit", "Store",
-                .logging, .nioCore, .nioHTTP1, .nioPosix, .subprocess, .systemPackage,
+                "Transport", .logging, .nioCore, .nioHTTP1, .nioPosix, .subprocess, .systemPackage,
             ]),
 
         program("probe", ["ProbeCore", "ServiceKit"]),
