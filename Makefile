@@ -1,11 +1,38 @@
-# Placeholder goals are not kept: each goal below works.
-.PHONY: build format lint
+# One command each; CI calls the same ones.
+#   make run     install what is missing, build, run the local stack until Ctrl-C
+#   make test    install what is missing, build and run every test
+#   make check   formatting, warnings as errors, the imports that targets declare
+#   make bench   speed and memory as ratios against baselines of the same run
+#   make format  rewrite the sources in the project's format
 
-build:
+SWIFT_SOURCES = Package.swift Sources Tests Benchmarks
+RUN_ARGS ?=
+
+.PHONY: run build test check format bench dependencies clean
+
+run: dependencies
+	swift build -c release
+	.build/release/qoectl local up $(RUN_ARGS)
+
+build: dependencies
 	swift build
 
-format:
-	swift format --in-place --recursive Package.swift Sources Tests
+test: dependencies
+	swift build --build-tests
+	swift test --skip-build
 
-lint:
-	swift format lint --strict --recursive Package.swift Sources
+check: dependencies
+	swift format lint --strict --recursive $(SWIFT_SOURCES)
+	swift build --build-tests --explicit-target-dependency-import-check error
+
+format:
+	swift format --in-place --recursive $(SWIFT_SOURCES)
+
+bench: dependencies
+	swift run -c release benchmarks $(BENCH_ARGS)
+
+dependencies:
+	@Scripts/install-dependencies
+
+clean:
+	swift package clean

@@ -87,17 +87,20 @@ let package = Package(
         library("Sketches", ["Telemetry"], safe: true),
         library("Blocks", ["Telemetry"], safe: true),
         library("Windowing", ["Blocks", "Sketches", "Telemetry"], safe: true),
-        library("Diagnosis", ["Sketches", "Telemetry", "Windowing"], safe: true),
+        library("Diagnosis", ["Telemetry"], safe: true),
+
+        // Named, joined threads and a lock to wait on, for blocking C calls.
+        library("OwnedThreads", safe: true),
 
         // Swift faces of the C clients; they know nothing of telemetry.
-        library("NATSClient", ["CNATS"], safe: true),
+        library("NATSClient", ["CNATS", "OwnedThreads"], safe: true),
         library("Postgres", ["CLibPQ"], safe: true),
 
         // Sockets, names and TLS with deadlines, for whoever times the network itself.
         library("Transport", ["COpenSSL"], safe: true),
 
         // Our subjects and messages; our schema and rows.
-        library("Bus", ["Blocks", "NATSClient", "Telemetry"]),
+        library("Bus", ["Blocks", "NATSClient", "OwnedThreads", "Telemetry"]),
         library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
 
         // What every program shares, then each program's parts.
@@ -127,7 +130,7 @@ let package = Package(
             ]),
 
         // The embedded default: private servers, a target with settable faults, the local stack.
-        library("PrivateServers", [.logging, .subprocess, .systemPackage]),
+        library("PrivateServers", ["OwnedThreads", .logging, .subprocess, .systemPackage]),
         library(
             "LocalStack",
             [
@@ -142,5 +145,22 @@ let package = Package(
         program(
             "qoectl",
             ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
+
+        // In this package, and not in one of its own, because it measures what only this package sees.
+        .executableTarget(
+            name: "benchmarks",
+            dependencies: ["Blocks", "Sketches", "Telemetry", "TestKit", "Windowing"],
+            path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
+
+        // What tests of several targets share; nothing above but the benchmarks imports it.
+        library("TestKit", ["NATSClient", "PrivateServers", "Telemetry"]),
+
+        tests("Telemetry"),
+        tests("Sketches", ["Telemetry", "TestKit"]),
+        tests("Blocks", ["Telemetry", "TestKit"]),
+        tests("Diagnosis", ["Telemetry"]),
+        tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
+        tests("OwnedThreads"),
+        tests("PrivateServers", ["TestKit"]),
     ]
 )

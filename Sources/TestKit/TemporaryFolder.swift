@@ -1,0 +1,35 @@
+internal import FoundationEssentials
+internal import Glibc
+
+/// Runs `body` with a new empty folder, which is removed afterwards.
+@discardableResult
+package func withTemporaryFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
+    let folder = try makeTemporaryFolder()
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    return try body(folder)
+}
+
+/// Runs `body` with a new empty folder, which is removed afterwards.
+@discardableResult
+package func withTemporaryFolder<Result>(
+    _ body: (String) async throws -> Result
+) async throws -> Result {
+    let folder = try makeTemporaryFolder()
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    return try await body(folder)
+}
+
+private struct CannotMakeFolder: Error {
+    let errno: Int32
+}
+
+private func makeTemporaryFolder() throws -> String {
+    let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+    var template = Array("\(parent)/qoe-test-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else { throw CannotMakeFolder(errno: errno) }
+    // PostgreSQL runs as another account and must be able to pass.
+    chmod(template, 0o755)
+    return template.withUnsafeBufferPointer { bytes in
+        bytes.baseAddress.map { String(cString: $0) } ?? ""
+    }
+}
