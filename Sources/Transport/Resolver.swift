@@ -1,4 +1,6 @@
 internal import Glibc
+internal import OwnedThreads
+internal import Synchronization
 
 /// Looks names up with the system's resolver, with a deadline.
 ///
@@ -34,12 +36,16 @@ package final class Resolver: Sendable {
 
     private struct State {
         var waiting: [Lookup] = []
-        var idleThreads = 0
         var threads: [OwnedThread] = []
+        /// The indices in `threads` of those that are in the system's resolver.
+        var asking: Set<Int> = []
         var isStopped = false
     }
 
     private let state = Monitor(State())
+
+    /// Threads that hung in the system's resolver when their owner stopped: nothing can end or join them.
+    private static let leftBehind = Mutex<[OwnedThread]>([])
 
     package init(threadsMax: Int = 16) {
         precondition(threadsMax > 0, "a resolver without threads resolves nothing")
@@ -62,41 +68,48 @@ package final class Resolver: Sendable {
         try submit(lookup)
         while true {
             if patience.interrupt?.isTriggered == true {
+                withdraw(lookup)
                 throw TransportError(.interrupted, "looking up \(host): stopped")
             }
-            let slice = MonotonicInstant.now().advanced(by: Self.interruptCheck)
-            let result = lookup.result.wait(until: min(slice, patience.deadline)) { $0 }
+            let slice = min(patience.remaining, Self.interruptCheck)
+            let result = lookup.result.wait(until: .now + slice) { $0 }
             if let result { return try result.get() }
-            if patience.deadline <= .now() {
+            if patience.remaining == .zero {
+                withdraw(lookup)
                 throw TransportError(.timedOut, "looking up \(host): deadline passed")
             }
         }
     }
 
-    /// Lookups that are begun and not answered, hanging ones included.
-    package var busyThreads: Int {
-        state.read { $0.threads.count - $0.idleThreads }
+    /// Lookups that the system has not answered, abandoned ones included.
+    package var openLookups: Int {
+        state.withLock { $0.asking.count }
     }
 
-    /// Ends the idle threads and abandons those that hang; later lookups fail.
+    /// Ends the idle threads and leaves behind those that hang; later lookups fail.
     package func shutDown() {
-        let threads = state.change { state in
+        let (idle, hanging) = state.update { state in
             state.isStopped = true
             state.waiting = []
-            let threads = state.threads
+            let indices = state.threads.indices
+            let split = (
+                indices.filter { !state.asking.contains($0) }.map { state.threads[$0] },
+                state.asking.map { state.threads[$0] }
+            )
             state.threads = []
-            return threads
+            return split
         }
-        // A thread in `getaddrinfo` can hold its join up for as long as the system likes.
-        for thread in threads { thread.abandon() }
+        for thread in idle { thread.join() }
+        Self.leftBehind.withLock { $0 += hanging }
     }
 
     private func submit(_ lookup: Lookup) throws(TransportError) {
-        try state.change { (state) throws(TransportError) in
+        try state.update { (state) throws(TransportError) in
             guard !state.isStopped else {
                 throw TransportError(.interrupted, "looking up \(lookup.host): stopped")
             }
-            if state.idleThreads <= state.waiting.count {
+            let idleThreads = state.threads.count - state.asking.count
+            if idleThreads <= state.waiting.count {
                 guard state.threads.count < threadsMax else {
                     throw TransportError(
                         .resolverBusy,
@@ -104,26 +117,31 @@ package final class Resolver: Sendable {
                             + "resolver; check the name servers in /etc/resolv.conf")
                 }
                 let shared = self.state
+                let index = state.threads.count
                 state.threads.append(
-                    try OwnedThread(named: "resolver") { Self.serve(shared) })
-                state.idleThreads += 1
+                    OwnedThread(name: "resolver-\(index)") { Self.serve(shared, index) })
             }
             state.waiting.append(lookup)
         }
     }
 
-    private static func serve(_ shared: Monitor<State>) {
+    /// Forgets a lookup that no thread has begun.
+    private func withdraw(_ lookup: Lookup) {
+        state.update { $0.waiting.removeAll { $0 === lookup } }
+    }
+
+    private static func serve(_ shared: Monitor<State>, _ index: Int) {
         while true {
-            let lookup = shared.wait(until: nil) { state -> Lookup?? in
+            let next: Lookup?? = shared.wait(until: nil) { state -> Lookup?? in
                 if state.isStopped { return .some(nil) }
                 guard !state.waiting.isEmpty else { return nil }
-                state.idleThreads -= 1
-                return state.waiting.removeFirst()
+                state.asking.insert(index)
+                return .some(state.waiting.removeFirst())
             }
-            guard let lookup, let lookup else { return }
+            guard case .some(.some(let lookup)) = next else { return }
             let answer = ask(lookup)
-            shared.change { $0.idleThreads += 1 }
-            lookup.result.change { $0 = answer }
+            shared.update { _ = $0.asking.remove(index) }
+            lookup.result.update { $0 = answer }
         }
     }
 
