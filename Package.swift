@@ -96,6 +96,9 @@ let package = Package(
         library("NATSClient", ["CNATS", "OwnedThreads"], safe: true),
         library("Postgres", ["CLibPQ"], safe: true),
 
+        // Sockets, names and TLS with deadlines, for whoever times the network itself.
+        library("Transport", ["COpenSSL", "OwnedThreads"], safe: true),
+
         // Our subjects and messages; our schema and rows.
         library("Bus", ["Blocks", "NATSClient", "OwnedThreads", "Telemetry"]),
         library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
@@ -107,7 +110,9 @@ let package = Package(
                 .argumentParser, .configuration, .lifecycle, .logging, .metrics, .nioCore,
                 .nioHTTP1, .nioPosix, .unixSignals, .yams, .systemPackage,
             ]),
-        library("ProbeCore", ["COpenSSL", "ServiceKit", "Telemetry", .lifecycle, .logging]),
+        library(
+            "ProbeCore",
+            ["OwnedThreads", "ServiceKit", "Telemetry", "Transport", .lifecycle, .logging]),
         library(
             "IngestCore",
             [
@@ -131,8 +136,8 @@ let package = Package(
         library(
             "LocalStack",
             [
-                "IngestCore", "NATSClient", "Postgres", "PrivateServers", "ServiceKit", "Store",
-                .logging, .nioCore, .nioHTTP1, .nioPosix, .subprocess, .systemPackage,
+                "IngestCore", "NATSClient", "OwnedThreads", "Postgres", "PrivateServers",
+                "ServiceKit", "Store", "Transport", .logging, .nioCore, .nioHTTP1, .nioPosix, .subprocess, .systemPackage,
             ]),
 
         program("probe", ["ProbeCore", "ServiceKit"]),
