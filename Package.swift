@@ -165,9 +165,7 @@ let package = Package(
         tests("OwnedThreads"),
         tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
-        tests("Postgres", ["PrivateServers", "TestKit"]),
         tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
-        tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
         tests(
             "AggregatorCore",
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
