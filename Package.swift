@@ -156,7 +156,7 @@ let package = Package(
         tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["TestKit"]),
         tests("Bus", ["NATSClient", "OwnedThreads", "TestKit"]),
-        tests("Postgres", ["PrivateServers", "TestKit"]),
+        tests("Postgres", ["OwnedThreads", "PrivateServers", "TestKit"]),
         tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
 
         tests("Telemetry"),
