@@ -165,6 +165,8 @@ let package = Package(
         tests("OwnedThreads"),
         tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Postgres", ["OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
         tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
         tests(
             "AggregatorCore",
