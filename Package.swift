@@ -123,7 +123,7 @@ let package = Package(
             "AggregatorCore",
             [
                 "Blocks", "Bus", "NATSClient", "Postgres", "ServiceKit", "Sketches", "Store",
-                "Telemetry", "Windowing", .lifecycle, .logging,
+                "Telemetry", "Windowing", .lifecycle, .logging, .metrics,
             ]),
         library(
             "DiagnoserCore",
@@ -132,7 +132,7 @@ let package = Package(
             ]),
 
         // The embedded default: private servers, a target with settable faults, the local stack.
-        library("PrivateServers", ["OwnedThreads", .logging, .subprocess, .systemPackage]),
+        library("PrivateServers", ["OwnedThreads", "Postgres", .logging, .subprocess, .systemPackage]),
         library(
             "LocalStack",
             [
@@ -155,7 +155,7 @@ let package = Package(
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
         // What tests of several targets share; nothing above but the benchmarks imports it.
-        library("TestKit", ["NATSClient", "PrivateServers", "Telemetry"]),
+        library("TestKit", ["NATSClient", "Postgres", "PrivateServers", "Telemetry"]),
 
         tests("Telemetry"),
         tests("Sketches", ["Telemetry", "TestKit"]),
@@ -163,6 +163,11 @@ let package = Package(
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
         tests("OwnedThreads"),
-        tests("PrivateServers", ["TestKit"]),
+        tests("PrivateServers", ["Postgres", "TestKit"]),
+        tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
+        tests(
+            "AggregatorCore",
+            ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
     ]
 )
