@@ -146,7 +146,10 @@ let package = Package(
         program("diagnoser", ["DiagnoserCore", "ServiceKit"]),
         program(
             "qoectl",
-            ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
+            [
+                "IngestCore", "LocalStack", "OwnedThreads", "Postgres", "ServiceKit", "Store",
+                .argumentParser,
+            ]),
 
         // In this package, and not in one of its own, because it measures what only this package sees.
         .executableTarget(

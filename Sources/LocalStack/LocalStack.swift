@@ -66,7 +66,7 @@ package final class LocalStack {
         startedAt = PostgresTimestamp(milliseconds: unixMilliseconds())
         progress("data folder  \(folder.path)")
         let postgres = try startPostgres()
-        try migrate(postgres)
+        try migrate()
         let nats = try startNATS()
         let token = try prepareToken()
         try startServices(postgres: postgres, nats: nats)
@@ -105,11 +105,11 @@ package final class LocalStack {
         return postgres
     }
 
-    private func migrate(_ postgres: PostgresServer) throws(LocalStackError) {
-        let applied = try explained { () throws(SchemaError) in
-            try Schema.migrate(url: postgres.url)
+    private func migrate() throws(LocalStackError) {
+        let applied = try withConnection { connection throws(LocalStackError) in
+            try explained { () throws(SchemaError) in try Schema().migrate(connection) }
         }
-        if applied > 0 { progress("schema       \(applied) migrations applied") }
+        if !applied.isEmpty { progress("schema       \(applied.count) migrations applied") }
     }
 
     private func startNATS() throws(LocalStackError) -> NATSServer {
@@ -224,15 +224,15 @@ package final class LocalStack {
         }
     }
 
-    private func withConnection<Value>(
-        _ body: (PostgresConnection) throws(PostgresError) -> Value
+    private func withConnection<Value, Failure: Error>(
+        _ body: (PostgresConnection) throws(Failure) -> Value
     ) throws(LocalStackError) -> Value {
         guard let postgres else { throw LocalStackError("PostgreSQL is not running") }
-        return try explained { () throws(PostgresError) in
-            let connection = try PostgresConnection(to: PostgresConnectionString(postgres.url))
-            defer { connection.close() }
-            return try body(connection)
+        let connection = try explained { () throws(PostgresError) in
+            try PostgresConnection(to: PostgresConnectionString(postgres.url))
         }
+        defer { connection.close() }
+        return try explained { () throws(Failure) in try body(connection) }
     }
 
     // MARK: Stopping
