@@ -149,7 +149,10 @@ let package = Package(
         program("diagnoser", ["DiagnoserCore", "ServiceKit"]),
         program(
             "qoectl",
-            ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
+            [
+                "IngestCore", "LocalStack", "OwnedThreads", "Postgres", "ServiceKit", "Store",
+                .argumentParser,
+            ]),
 
         // In this package, and not in one of its own, because it measures what only this package sees.
         .executableTarget(
@@ -169,9 +172,9 @@ let package = Package(
         tests("OwnedThreads"),
         tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
-        tests("Postgres", ["PrivateServers", "TestKit"]),
-        tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Postgres", ["OwnedThreads", "PrivateServers", "TestKit"]),
         tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
+        tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
         tests(
             "AggregatorCore",
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),

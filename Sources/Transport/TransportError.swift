@@ -57,7 +57,7 @@ package struct TransportError: Error, Sendable, Equatable {
     }
 
     /// The system's words for an error number.
-    static func text(ofErrno number: Int32) -> String {
+    package static func text(ofErrno number: Int32) -> String {
         var buffer = [CChar](repeating: 0, count: 128)
         let size = buffer.count
         guard unsafe strerror_r(number, &buffer, size) == 0 else { return "error \(number)" }

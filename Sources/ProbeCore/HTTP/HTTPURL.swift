@@ -56,6 +56,12 @@ package struct HTTPURL: Sendable, Hashable {
         HTTPURL(self, requestTarget: requestTarget)
     }
 
+    /// This address's path, without its query and closing slash, with `suffix` after it.
+    package func path(appending suffix: String) -> String {
+        let path = requestTarget.prefix { $0 != "?" }
+        return (path.hasSuffix("/") ? path.dropLast() : path) + suffix
+    }
+
     private init(_ other: HTTPURL, requestTarget: String) {
         isSecure = other.isSecure
         host = other.host
