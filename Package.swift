@@ -99,6 +99,9 @@ let package = Package(
         // Sockets, names and TLS with deadlines, for whoever times the network itself.
         library("Transport", ["COpenSSL", "OwnedThreads"], safe: true),
 
+        // JSON to validated fields.
+        library("EventParsing", ["Blocks", "CEventParser", "Telemetry"], safe: true),
+
         // Our subjects and messages; our schema and rows.
         library("Bus", ["Blocks", "NATSClient", "OwnedThreads", "Telemetry"]),
         library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
@@ -116,13 +119,13 @@ let package = Package(
         library(
             "IngestCore",
             [
-                "Blocks", "Bus", "CEventParser", "NATSClient", "ServiceKit", "Telemetry",
+                "Blocks", "Bus", "EventParsing", "NATSClient", "ServiceKit", "Telemetry",
                 .lifecycle, .logging, .nioCore, .nioHTTP1, .nioPosix,
             ]),
         library(
             "AggregatorCore",
             [
-                "Blocks", "Bus", "NATSClient", "Postgres", "ServiceKit", "Sketches", "Store",
+                "Blocks", "Bus", "EventParsing", "NATSClient", "Postgres", "ServiceKit", "Sketches", "Store",
                 "Telemetry", "Windowing", .lifecycle, .logging, .metrics,
             ]),
         library(
@@ -165,6 +168,7 @@ let package = Package(
         tests("Blocks", ["Telemetry", "TestKit"]),
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
+        tests("EventParsing", ["Blocks", "Telemetry", "TestKit"]),
         tests("OwnedThreads"),
         tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
@@ -174,5 +178,6 @@ let package = Package(
         tests(
             "AggregatorCore",
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
-    ]
+    ],
+    cxxLanguageStandard: .cxx17
 )
