@@ -1,4 +1,4 @@
-internal import Diagnosis
+package import Diagnosis
 package import Postgres
 package import Store
 internal import Telemetry

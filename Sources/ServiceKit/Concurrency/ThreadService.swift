@@ -1,5 +1,5 @@
 internal import OwnedThreads
-package import ServiceLifecycle
+internal import ServiceLifecycle
 
 /// A service whose work blocks, and therefore runs on threads of its own.
 ///
