@@ -167,7 +167,9 @@ let package = Package(
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
         tests("Postgres", ["OwnedThreads", "PrivateServers", "TestKit"]),
         tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
-        tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
+        tests(
+            "Bus",
+            ["Blocks", "Telemetry", "NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
         tests(
             "AggregatorCore",
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
