@@ -23,11 +23,8 @@ extension Target.Dependency {
     static let metrics: Self = .product(name: "CoreMetrics", package: "swift-metrics")
     static let lifecycle: Self = .product(
         name: "ServiceLifecycle", package: "swift-service-lifecycle")
-    static let unixSignals: Self = .product(
-        name: "UnixSignals", package: "swift-service-lifecycle")
     static let argumentParser: Self = .product(
         name: "ArgumentParser", package: "swift-argument-parser")
-    static let subprocess: Self = .product(name: "Subprocess", package: "swift-subprocess")
     static let systemPackage: Self = .product(name: "SystemPackage", package: "swift-system")
     static let yams: Self = .product(name: "Yams", package: "Yams")
 }
@@ -70,7 +67,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
     ],
     targets: [
         // C boundaries: each module is imported by exactly one Swift target.
@@ -110,8 +106,8 @@ let package = Package(
         library(
             "ServiceKit",
             [
-                .argumentParser, .configuration, .lifecycle, .logging, .metrics, .nioCore,
-                .nioHTTP1, .nioPosix, .unixSignals, .yams, .systemPackage,
+                "OwnedThreads", .configuration, .lifecycle, .logging, .metrics, .nioCore,
+                .nioHTTP1, .nioPosix, .systemPackage, .yams,
             ]),
         library(
             "ProbeCore",
@@ -125,23 +121,21 @@ let package = Package(
         library(
             "AggregatorCore",
             [
-                "Blocks", "Bus", "EventParsing", "NATSClient", "Postgres", "ServiceKit", "Sketches", "Store",
-                "Telemetry", "Windowing", .lifecycle, .logging, .metrics,
+                "Blocks", "Bus", "EventParsing", "NATSClient", "Postgres", "ServiceKit", "Store",
+                "Telemetry", "Windowing", .logging, .metrics,
             ]),
         library(
             "DiagnoserCore",
             [
-                "Diagnosis", "Postgres", "ServiceKit", "Store", "Telemetry", .lifecycle, .logging,
+                "Diagnosis", "Postgres", "ServiceKit", "Store", "Telemetry", "Windowing", .logging,
+                .metrics,
             ]),
 
         // The embedded default: private servers, a target with settable faults, the local stack.
-        library("PrivateServers", ["OwnedThreads", "Postgres", .logging, .subprocess, .systemPackage]),
+        library("PrivateServers", ["OwnedThreads", "Postgres"]),
         library(
             "LocalStack",
-            [
-                "IngestCore", "NATSClient", "OwnedThreads", "Postgres", "PrivateServers",
-                "ServiceKit", "Store", "Transport", .logging, .nioCore, .nioHTTP1, .nioPosix, .subprocess, .systemPackage,
-            ]),
+            ["IngestCore", "OwnedThreads", "Postgres", "PrivateServers", "Store", "Transport"]),
 
         program("probe", ["ProbeCore", "ServiceKit"]),
         program("ingest", ["IngestCore", "ServiceKit"]),
@@ -168,7 +162,6 @@ let package = Package(
         tests("Blocks", ["Telemetry", "TestKit"]),
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
-        tests("EventParsing", ["Blocks", "Telemetry", "TestKit"]),
         tests("OwnedThreads"),
         tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
