@@ -5,7 +5,7 @@
 /// - `absent`: no consumer; goes to `active` when one was created.
 /// - `active`: pulls; goes back to `absent` whenever a message could have been missed, and is
 ///   then created anew from the first sequence that was not delivered.
-/// - `halted`: the stream goes back behind what was read before; only the owner can decide.
+/// - `halted`: the stream is not the one that was read before; only the owner can decide.
 struct PullCursor {
     enum Action: Equatable {
         case create(startSequence: UInt64)
@@ -25,7 +25,7 @@ struct PullCursor {
     enum Verdict: Equatable {
         case deliver
         case giveUp(Trouble)
-        /// The stream delivers a sequence that had been passed already.
+        /// The stream is not the one that was read before.
         case halt
     }
 
@@ -50,7 +50,7 @@ struct PullCursor {
     private enum Phase {
         case absent(notBefore: ContinuousClock.Instant?)
         case active(Active)
-        case halted(at: UInt64)
+        case halted(StreamDiscontinuity)
     }
 
     private let settings: ReaderSettings
@@ -59,6 +59,8 @@ struct PullCursor {
     /// Failures since the server last did what it should.
     private var failureCount = 0
     private var isNextMessageLarge = false
+    /// When the stream was made that is being read; `nil` before the first look.
+    private var streamCreatedNanoseconds: Int64?
 
     /// The first sequence that was not delivered.
     private(set) var nextSequence: UInt64
@@ -76,9 +78,9 @@ struct PullCursor {
         if case .active(let active) = phase { active.consumer } else { nil }
     }
 
-    /// The sequence at which the stream went backwards, when it did.
-    var haltedAt: UInt64? {
-        if case .halted(let sequence) = phase { sequence } else { nil }
+    /// Why reading has stopped, if it has.
+    var discontinuity: StreamDiscontinuity? {
+        if case .halted(let discontinuity) = phase { discontinuity } else { nil }
     }
 
     /// What to do now; performing it is reported back by the calls below.
@@ -141,6 +143,31 @@ struct PullCursor {
         }
     }
 
+    /// Compares the stream with what was read of it, before a consumer is made.
+    ///
+    /// A server takes a start behind the stream's end for granted: versions before 2.11 begin at
+    /// the end instead and later ones wait for the sequence, and either skips what was stored
+    /// under sequences that are used again.
+    ///
+    /// - Returns: Whether reading may go on.
+    mutating func streamFound(createdNanoseconds: Int64, lastSequence: UInt64) -> Bool {
+        if let known = streamCreatedNanoseconds, known != createdNanoseconds {
+            halt(.replaced(createdNanoseconds: createdNanoseconds))
+            return false
+        }
+        guard lastSequence >= nextSequence &- 1 else {
+            halt(.wentBack(to: lastSequence))
+            return false
+        }
+        streamCreatedNanoseconds = createdNanoseconds
+        return true
+    }
+
+    private mutating func halt(_ discontinuity: StreamDiscontinuity) {
+        phase = .halted(discontinuity)
+        caughtUpAt = nil
+    }
+
     mutating func created(
         consumer: String, pendingCount: UInt64, now: ContinuousClock.Instant
     ) {
@@ -170,8 +197,7 @@ struct PullCursor {
             return .giveUp(.gap)
         }
         guard metadata.streamSequence >= nextSequence else {
-            phase = .halted(at: metadata.streamSequence)
-            caughtUpAt = nil
+            halt(.wentBack(to: metadata.streamSequence))
             return .halt
         }
         active.lastConsumerSequence = metadata.consumerSequence
@@ -253,4 +279,13 @@ struct PullRequest: Equatable {
     let number: UInt64
     /// Asks for one message without a limit of bytes, after one that fits into no request.
     let isForOneLargeMessage: Bool
+}
+
+/// How a stream turns out not to be the one that was read before.
+package enum StreamDiscontinuity: Sendable, Equatable {
+    /// It ends at, or delivers, this sequence although a later one was read: it was restored
+    /// from an older copy, or its server lost what it had acknowledged.
+    case wentBack(to: UInt64)
+    /// It was deleted and made anew at this time (Unix, nanoseconds).
+    case replaced(createdNanoseconds: Int64)
 }

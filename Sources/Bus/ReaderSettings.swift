@@ -37,7 +37,7 @@ package struct ReaderStatistics: Sendable, Equatable {
     package var givenUpAsGone = 0
     /// Consumers given up because the connection was lost.
     package var givenUpForReconnect = 0
-    /// Subjects on which the stream went backwards.
+    /// Subjects whose stream was not the one read before.
     package var halted = 0
     /// Messages of consumers that had been given up; they come again.
     package var messagesStale = 0
@@ -56,8 +56,11 @@ package struct ReaderPosition: Sendable, Equatable {
     /// When the server last said that everything was delivered; `nil` while something is left,
     /// or when nothing is known.
     package let caughtUpAt: ContinuousClock.Instant?
-    /// Set when the stream delivered this sequence although a later one was read before: it was
-    /// restored, truncated or made anew. Reading has stopped; the owner removes the subject and
-    /// adds it again from where it finds right.
-    package let wentBackTo: UInt64?
+    /// Set when the stream is not the one that was read before. Reading has stopped; the owner
+    /// removes the subject and adds it again from where it finds right.
+    ///
+    /// A stream that went back and then grew beyond ``nextSequence`` while the reader was
+    /// disconnected looks unchanged from here: whoever depends on it compares what it remembers
+    /// of older messages.
+    package let discontinuity: StreamDiscontinuity?
 }

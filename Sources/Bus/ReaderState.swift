@@ -46,6 +46,22 @@ struct ReaderState {
         return (identity, action)
     }
 
+    /// Compares the stream with what was read of it, before a consumer is made for `tag`.
+    ///
+    /// - Returns: Whether to make one.
+    mutating func streamFound(
+        createdNanoseconds: Int64, lastSequence: UInt64, tag: Int, identity: UInt64
+    ) -> Bool {
+        guard entries[tag]?.identity == identity,
+            let mayGoOn = entries[tag]?.cursor.streamFound(
+                createdNanoseconds: createdNanoseconds, lastSequence: lastSequence)
+        else { return false }
+        if !mayGoOn {
+            statistics.halted += 1
+        }
+        return mayGoOn
+    }
+
     mutating func created(
         consumer: String, pendingCount: UInt64, tag: Int, identity: UInt64,
         now: ContinuousClock.Instant

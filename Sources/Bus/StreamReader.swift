@@ -19,8 +19,8 @@ package struct BusMessage: Sendable {
 /// memory. The reader checks what it gets: consumer sequences must be dense and stream sequences
 /// must rise. Whenever something could be missing (a gap, silence, a deleted consumer, a lost
 /// connection) it makes the consumer anew from the first sequence it has not returned. So it
-/// neither skips nor repeats a message, as long as the stream itself does not go backwards,
-/// which ``ReaderPosition/wentBackTo`` tells.
+/// neither skips nor repeats a message of a stream; that the stream is another one than before
+/// is told by ``ReaderPosition/discontinuity``.
 ///
 /// It pulls by itself over an inbox of its own: libnats's ordered consumer drops messages
 /// without a word, and its `Fetch` stalls when messages of an earlier request come late.
@@ -122,7 +122,7 @@ package final class StreamReader: Sendable {
             state.entries[tag].map { entry in
                 ReaderPosition(
                     nextSequence: entry.cursor.nextSequence, caughtUpAt: entry.cursor.caughtUpAt,
-                    wentBackTo: entry.cursor.haltedAt)
+                    discontinuity: entry.cursor.discontinuity)
             }
         }
     }
@@ -158,7 +158,7 @@ package final class StreamReader: Sendable {
     /// Waits for messages and returns them, those of one tag in the stream's order. Blocks.
     ///
     /// - Returns: Nothing when `deadline` has passed, when ``wake()`` was called, or when a tag
-    ///   was found to have gone back.
+    ///   has stopped at a discontinuity.
     package func next(until deadline: ContinuousClock.Instant) -> [BusMessage] {
         while true {
             let mail = takeMail()
@@ -335,8 +335,15 @@ extension StreamReader {
             name: name, startSequence: startSequence, filterSubject: subjectOfTag(tag))
         configuration.inactiveThreshold = settings.inactiveThreshold
         do throws(NATSError) {
-            let created = try JetStream(link.connection, timeout: settings.creationLimit)
-                .createConsumer(configuration, onStream: stream)
+            let jetStream = JetStream(link.connection, timeout: settings.creationLimit)
+            let found = try jetStream.stream(named: stream)
+            let mayGoOn = state.withLock { state in
+                state.streamFound(
+                    createdNanoseconds: found.createdNanoseconds,
+                    lastSequence: found.lastSequence, tag: tag, identity: identity)
+            }
+            guard mayGoOn else { return true }
+            let created = try jetStream.createConsumer(configuration, onStream: stream)
             state.withLock { state in
                 state.created(
                     consumer: created.name, pendingCount: created.pendingCount, tag: tag,
