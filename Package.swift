@@ -157,7 +157,9 @@ let package = Package(
         tests("NATSClient", ["TestKit"]),
         tests("Bus", ["NATSClient", "OwnedThreads", "TestKit"]),
         tests("Postgres", ["OwnedThreads", "PrivateServers", "TestKit"]),
-        tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
+        tests(
+            "Store",
+            ["OwnedThreads", "Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
 
         tests("Telemetry"),
         tests("Sketches", ["Telemetry", "TestKit"]),
