@@ -21,8 +21,9 @@ import Testing
     @Test func `a new server has the role and the database, and only listens at home`() throws {
         try withPostgresServer { server in
             let connection = try connect(server.url)
-            #expect(try text(connection, "SELECT current_user || '@' || current_database()")
-                == "qoe@telemetry")
+            #expect(
+                try text(connection, "SELECT current_user || '@' || current_database()")
+                    == "qoe@telemetry")
             #expect(try text(connection, "SHOW listen_addresses") == "127.0.0.1")
             #expect(try text(connection, "SHOW server_encoding") == "UTF8")
             let folder = try #require(server.socketFolder)
