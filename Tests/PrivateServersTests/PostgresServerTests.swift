@@ -74,7 +74,8 @@ import Testing
                 Issue.record("\(String(describing: error))")
                 return
             }
-            #expect(try text(connect(server.url), "SELECT 'well'") == "well")
+            let answer = try text(connect(server.url), "SELECT 'well'")
+            #expect(answer == "well")
         }
     }
 
