@@ -166,7 +166,9 @@ let package = Package(
         tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
         tests("Postgres", ["OwnedThreads", "PrivateServers", "TestKit"]),
-        tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
+        tests(
+            "Store",
+            ["OwnedThreads", "Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
         tests(
             "Bus",
             ["Blocks", "Telemetry", "NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
