@@ -169,5 +169,12 @@ let package = Package(
         tests(
             "AggregatorCore",
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
+        tests("Transport", ["OwnedThreads", "TestKit"]),
+        tests(
+            "ProbeCore",
+            [
+                "LocalStack", "OwnedThreads", "ServiceKit", "Telemetry", "TestKit", "Transport",
+                .logging,
+            ]),
     ]
 )
