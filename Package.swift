@@ -23,11 +23,8 @@ extension Target.Dependency {
     static let metrics: Self = .product(name: "CoreMetrics", package: "swift-metrics")
     static let lifecycle: Self = .product(
         name: "ServiceLifecycle", package: "swift-service-lifecycle")
-    static let unixSignals: Self = .product(
-        name: "UnixSignals", package: "swift-service-lifecycle")
     static let argumentParser: Self = .product(
         name: "ArgumentParser", package: "swift-argument-parser")
-    static let subprocess: Self = .product(name: "Subprocess", package: "swift-subprocess")
     static let systemPackage: Self = .product(name: "SystemPackage", package: "swift-system")
     static let yams: Self = .product(name: "Yams", package: "Yams")
 }
@@ -70,7 +67,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
     ],
     targets: [
         // C boundaries: each module is imported by exactly one Swift target.
@@ -99,6 +95,9 @@ let package = Package(
         // Sockets, names and TLS with deadlines, for whoever times the network itself.
         library("Transport", ["COpenSSL", "OwnedThreads"], safe: true),
 
+        // JSON to validated fields.
+        library("EventParsing", ["Blocks", "CEventParser", "Telemetry"], safe: true),
+
         // Our subjects and messages; our schema and rows.
         library("Bus", ["Blocks", "NATSClient", "OwnedThreads", "Telemetry"]),
         library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
@@ -107,8 +106,8 @@ let package = Package(
         library(
             "ServiceKit",
             [
-                .argumentParser, .configuration, .lifecycle, .logging, .metrics, .nioCore,
-                .nioHTTP1, .nioPosix, .unixSignals, .yams, .systemPackage,
+                "OwnedThreads", .configuration, .lifecycle, .logging, .metrics, .nioCore,
+                .nioHTTP1, .nioPosix, .systemPackage, .yams,
             ]),
         library(
             "ProbeCore",
@@ -116,29 +115,27 @@ let package = Package(
         library(
             "IngestCore",
             [
-                "Blocks", "Bus", "CEventParser", "NATSClient", "ServiceKit", "Telemetry",
+                "Blocks", "Bus", "EventParsing", "NATSClient", "ServiceKit", "Telemetry",
                 .lifecycle, .logging, .nioCore, .nioHTTP1, .nioPosix,
             ]),
         library(
             "AggregatorCore",
             [
-                "Blocks", "Bus", "NATSClient", "Postgres", "ServiceKit", "Sketches", "Store",
-                "Telemetry", "Windowing", .lifecycle, .logging, .metrics,
+                "Blocks", "Bus", "EventParsing", "NATSClient", "Postgres", "ServiceKit", "Store",
+                "Telemetry", "Windowing", .logging, .metrics,
             ]),
         library(
             "DiagnoserCore",
             [
-                "Diagnosis", "Postgres", "ServiceKit", "Store", "Telemetry", .lifecycle, .logging,
+                "Diagnosis", "Postgres", "ServiceKit", "Store", "Telemetry", "Windowing", .logging,
+                .metrics,
             ]),
 
         // The embedded default: private servers, a target with settable faults, the local stack.
-        library("PrivateServers", ["OwnedThreads", "Postgres", .logging, .subprocess, .systemPackage]),
+        library("PrivateServers", ["OwnedThreads", "Postgres"]),
         library(
             "LocalStack",
-            [
-                "IngestCore", "NATSClient", "OwnedThreads", "Postgres", "PrivateServers",
-                "ServiceKit", "Store", "Transport", .logging, .nioCore, .nioHTTP1, .nioPosix, .subprocess, .systemPackage,
-            ]),
+            ["IngestCore", "OwnedThreads", "Postgres", "PrivateServers", "Store", "Transport"]),
 
         program("probe", ["ProbeCore", "ServiceKit"]),
         program("ingest", ["IngestCore", "ServiceKit"]),
@@ -146,7 +143,10 @@ let package = Package(
         program("diagnoser", ["DiagnoserCore", "ServiceKit"]),
         program(
             "qoectl",
-            ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
+            [
+                "IngestCore", "LocalStack", "OwnedThreads", "Postgres", "ServiceKit", "Store",
+                .argumentParser,
+            ]),
 
         // In this package, and not in one of its own, because it measures what only this package sees.
         .executableTarget(
@@ -165,6 +165,8 @@ let package = Package(
         tests("OwnedThreads"),
         tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Postgres", ["OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
         tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
         tests(
             "AggregatorCore",
@@ -176,5 +178,6 @@ let package = Package(
                 "LocalStack", "OwnedThreads", "ServiceKit", "Telemetry", "TestKit", "Transport",
                 .logging,
             ]),
-    ]
+    ],
+    cxxLanguageStandard: .cxx17
 )

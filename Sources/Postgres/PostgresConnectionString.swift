@@ -32,6 +32,12 @@ package struct PostgresConnectionString: Sendable, CustomStringConvertible {
                     .invalidConnectionString, "\(count) values of \(keyword) for \(hosts) hosts")
             }
         }
+        // libpq would notice only when it connects.
+        for port in items(of: "port") where !port.isEmpty {
+            guard let number = UInt16(port), number > 0 else {
+                throw PostgresError(.invalidConnectionString, "a port is not in 1...65535")
+            }
+        }
     }
 
     /// What we set when the string does not.

@@ -33,35 +33,19 @@ package struct PostgresParameters: Sendable {
     package mutating func append<Items: Collection, Value: PostgresType>(
         arrayOf items: Items, _ element: (Items.Element) -> Value?
     ) {
-        let offset = bytes.count
-        let dimensions: Int32 = items.isEmpty ? 0 : 1
-        dimensions.write(to: &bytes)
-        // The server finds NULLs by their lengths; this flag only has to be 0 or 1.
-        Int32(0).write(to: &bytes)
-        bytes.appendBigEndian(Value.typeID.rawValue)
-        if dimensions == 1 {
-            Int32(clamping: items.count).write(to: &bytes)
-            Int32(1).write(to: &bytes)
-        }
-        for item in items {
-            let lengthOffset = bytes.count
-            Int32(-1).write(to: &bytes)
-            if let value = element(item) {
-                value.write(to: &bytes)
-                let count = UInt32(clamping: bytes.count - lengthOffset - 4)
-                for byte in 0..<4 {
-                    bytes[lengthOffset + byte] = UInt8(
-                        truncatingIfNeeded: count >> (24 - 8 * UInt32(byte)))
-                }
-            }
-        }
-        slots.append(
-            Slot(typeID: Value.arrayTypeID, offset: offset, count: bytes.count - offset))
+        append(typeID: Value.arrayTypeID) { $0.appendArray(of: items, element) }
     }
 
     /// Appends one array parameter without NULL elements.
     package mutating func append<Value: PostgresType>(array: [Value]) {
         append(arrayOf: array) { $0 }
+    }
+
+    /// Appends one parameter that is not NULL, in the binary form that `write` writes.
+    mutating func append(typeID: PostgresTypeID, _ write: (inout [UInt8]) -> Void) {
+        let offset = bytes.count
+        write(&bytes)
+        slots.append(Slot(typeID: typeID, offset: offset, count: bytes.count - offset))
     }
 
     /// The types in order.

@@ -141,8 +141,8 @@ extension PostgresServer {
             name: "postgres", executable: executable, arguments: settings.arguments(port: port),
             logFile: settings.logFile, pidFile: settings.pidFile)
         launch.account = data.account
-        launch.stopSignal = SIGINT
-        launch.deathSignal = SIGINT
+        launch.stopSignal = .interrupt
+        launch.deathSignal = .interrupt
         let process = try PrivateProcess(launch)
 
         let url = url(user: "postgres", password, port: port, database: "postgres")

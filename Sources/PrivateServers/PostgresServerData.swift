@@ -136,12 +136,11 @@ struct PostgresServerData {
     private func usingProcess() -> Int32? {
         guard let cluster = realpath(settings.clusterFolder, nil) else { return nil }
         defer { free(cluster) }
-        let path = String(cString: cluster)
         for entry in entries(of: "/proc") {
             guard let pid = Int32(entry) else { continue }
-            var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-            let count = readlink("/proc/\(pid)/cwd", &buffer, buffer.count - 1)
-            if count > 0, String(cString: buffer) == path { return pid }
+            guard let folder = realpath("/proc/\(pid)/cwd", nil) else { continue }
+            defer { free(folder) }
+            if strcmp(folder, cluster) == 0 { return pid }
         }
         return nil
     }

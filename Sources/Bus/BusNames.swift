@@ -1,0 +1,42 @@
+/// The JetStream streams of the platform.
+package enum BusStream {
+    /// Blocks of events, and plain JSON events that any NATS client may publish.
+    package static let events = "TELEMETRY_EVENTS"
+    /// Heartbeats of probes, one JSON object per message.
+    package static let heartbeats = "TELEMETRY_HEARTBEATS"
+    /// Messages that could not be decoded.
+    package static let deadLetters = "TELEMETRY_DLQ"
+    /// Incidents that open and close.
+    package static let diagnoses = "TELEMETRY_DIAGNOSES"
+}
+
+/// The subjects of the platform.
+package enum BusSubject {
+    package static let heartbeats = "telemetry.heartbeats"
+    package static let diagnoses = "telemetry.diagnoses"
+    package static let allDeadLetters = "telemetry.dlq.>"
+
+    /// Where the events of one partition go.
+    package static func events(partition: Int) -> String {
+        "telemetry.events.\(partition)"
+    }
+
+    /// Where a message goes that could not be decoded for `reason`.
+    ///
+    /// Nothing that came from outside may name a subject, so the reasons are a closed set.
+    package static func deadLetter(_ reason: DeadLetterReason) -> String {
+        "telemetry.dlq.\(reason.rawValue)"
+    }
+}
+
+/// Why a message was put aside.
+package enum DeadLetterReason: String, Sendable, CaseIterable {
+    /// Neither a block nor a JSON event.
+    case undecodable
+    /// A block whose checksum or structure is wrong.
+    case corrupt
+    /// Decoded, but its values are not allowed.
+    case invalid
+    /// It made the aggregator end several times.
+    case crashing
+}
