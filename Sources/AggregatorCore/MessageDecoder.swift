@@ -1,12 +1,21 @@
 internal import Blocks
+internal import EventParsing
 package import Telemetry
 internal import Windowing
 
 /// A message of the log as what it holds.
 struct DecodedMessage {
     enum Content {
-        case block(ValidatedBlock)
+        /// Events, and those of a JSON message that cannot be counted.
+        case events(ValidatedBlock, rejected: [RejectedEvent])
         case unreadable(reason: String, detail: String)
+    }
+
+    struct RejectedEvent {
+        /// The event's position in the message.
+        let index: Int
+        let reason: String
+        let detail: String
     }
 
     let partition: Int
@@ -15,27 +24,20 @@ struct DecodedMessage {
     let content: Content
 
     var eventCount: Int {
-        if case .block(let block) = content { block.eventCount } else { 0 }
+        if case .events(let block, _) = content { block.eventCount } else { 0 }
     }
 }
 
 /// Turns messages into blocks: those of `ingest`, and plain JSON that any NATS client may publish.
-package struct MessageDecoder: Sendable {
-    /// What a plain JSON message came to.
-    package enum JSONOutcome: Sendable {
-        case block([UInt8])
-        case unreadable(reason: String, detail: String)
-    }
-
+///
+/// Serves one thread at a time.
+package final class MessageDecoder {
     private let partitioning: Partitioning
-    private let makeBlock: @Sendable (LogMessage) -> JSONOutcome
+    private let parser = EventParser(
+        eventCountMax: jsonEventCountMax, eventBytesMax: jsonEventBytesMax)
 
-    /// - Parameter makeBlock: Turns a JSON message into the bytes of a block.
-    package init(
-        partitioning: Partitioning, makeBlock: @escaping @Sendable (LogMessage) -> JSONOutcome
-    ) {
+    package init(partitioning: Partitioning) {
         self.partitioning = partitioning
-        self.makeBlock = makeBlock
     }
 
     func decode(_ message: LogMessage) -> DecodedMessage {
@@ -45,22 +47,15 @@ package struct MessageDecoder: Sendable {
     }
 
     private func content(of message: LogMessage) -> DecodedMessage.Content {
-        let bytes: [UInt8]
-        if message.payload.withUnsafeBytes({ BlockReader.claims($0) }) {
-            bytes = message.payload
-        } else {
-            switch makeBlock(message) {
-            case .block(let made): bytes = made
-            case .unreadable(let reason, let detail):
-                return .unreadable(reason: reason, detail: detail)
-            }
-        }
         do throws(BlockError) {
-            let block = try ValidatedBlock(bytes)
-            try block.withReader { reader throws(BlockError) in
-                try checkPartition(of: reader, expected: message.partition)
+            if message.payload.withUnsafeBytes({ BlockReader.claims($0) }) {
+                let block = try ValidatedBlock(message.payload)
+                try block.withReader { reader throws(BlockError) in
+                    try checkPartition(of: reader, expected: message.partition)
+                }
+                return .events(block, rejected: [])
             }
-            return .block(block)
+            return try eventsOfJSON(message)
         } catch {
             return .unreadable(reason: error.reason, detail: "\(error)")
         }
@@ -79,4 +74,49 @@ package struct MessageDecoder: Sendable {
             }
         }
     }
+
+    /// Events in the form of the HTTP API, received when the broker stored them.
+    private func eventsOfJSON(
+        _ message: LogMessage
+    ) throws(BlockError) -> DecodedMessage.Content {
+        var storage = message.payload
+        storage.append(contentsOf: repeatElement(0, count: EventParser.paddingByteCount))
+        let rules = EventRules(
+            nowMilliseconds: message.position.brokerMilliseconds,
+            retentionMilliseconds: EventLimits.retentionMillisecondsDefault)
+        var builder = BlockBuilder(
+            partition: message.partition, producer: .zero, byteCountMax: BlockFormat.byteCountMax)
+        var rejected: [DecodedMessage.RejectedEvent] = []
+        var refusal: EventRejection?
+        storage.withUnsafeMutableBytes { bytes in
+            do throws(EventRejection) {
+                let body = try parser.parse(bytes, byteCount: message.payload.count, as: .json)
+                for index in 0..<body.eventCount {
+                    do throws(EventRejection) {
+                        let fields = try parser.event(index, rules: rules) { client in
+                            partitioning.partition(ofClient: client) == message.partition
+                        }
+                        guard builder.append(fields) else {
+                            throw EventRejection(.payloadTooLarge, "the message is too large")
+                        }
+                    } catch {
+                        rejected.append(
+                            .init(
+                                index: index, reason: error.code.rawValue,
+                                detail: error.description))
+                    }
+                }
+            } catch {
+                refusal = error
+            }
+        }
+        if let refusal {
+            return .unreadable(reason: refusal.code.rawValue, detail: refusal.description)
+        }
+        return .events(try ValidatedBlock(builder.seal(blockNumber: 0)), rejected: rejected)
+    }
 }
+
+/// A JSON message is at most NATS's largest payload; these bounds only keep one message from taking all memory.
+private let jsonEventCountMax = 100_000
+private let jsonEventBytesMax = 64 << 10

@@ -239,7 +239,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     /// Decodes a message that is to be counted; remembers the identifiers of one that is counted already.
     private func take(_ message: LogMessage, for owned: Owned) -> DecodedMessage? {
         guard message.position.sequence > owned.state.progress.committedSequence else {
-            if case .block(let block) = decoder.decode(message).content {
+            if case .events(let block, _) = decoder.decode(message).content {
                 block.withReader { owned.state.remember($0, at: message.position) }
             }
             return nil
@@ -250,7 +250,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     private func apply(_ messages: [DecodedMessage], to owned: Owned) throws(TablesError) {
         guard !messages.isEmpty else { return }
         let resolutions = messages.map { message -> PartitionState.Resolution? in
-            guard case .block(let block) = message.content else { return nil }
+            guard case .events(let block, _) = message.content else { return nil }
             return block.withReader { owned.state.resolve($0, at: message.position) }
         }
         let wanted = owned.state.pendingLoads
@@ -260,9 +260,14 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         }
         for (message, resolution) in zip(messages, resolutions) {
             switch message.content {
-            case .block(let block):
+            case .events(let block, let rejected):
                 guard let resolution else { continue }
                 block.withReader { owned.state.apply($0, resolution, at: message.position) }
+                for event in rejected {
+                    owned.state.reject(
+                        index: event.index, reason: event.reason, detail: event.detail,
+                        at: message.position)
+                }
             case .unreadable(let reason, let detail):
                 logger.warning(
                     "sets a message aside",

@@ -89,7 +89,6 @@ final class StoreTables: AggregateTables {
     /// What a failure means, after forgetting a connection that is of no more use.
     private func failure(_ error: PostgresError) -> TablesError {
         if error.needsNewConnection {
-            store?.close()
             store = nil
         }
         report(failing: error.description)
@@ -192,7 +191,7 @@ final class StoreTables: AggregateTables {
             if !preparedDays.contains(day) { missing.insert(day) }
         }
         for day in missing.sorted() {
-            try attempt { () throws(PostgresError) in try store.ensurePartition(day: day) }
+            try attempt { () throws(PostgresError) in try store.ensurePartition(ofDay: day) }
             preparedDays.insert(day)
         }
     }

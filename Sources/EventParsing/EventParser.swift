@@ -64,7 +64,9 @@ internal import Telemetry
                 .payloadTooLarge, "the body is longer than \(Self.bodyBytesMax) bytes")
         }
         precondition(storage.count >= byteCount + Self.paddingByteCount)
-        guard let start = unsafe storage.baseAddress else { return Body(eventCount: 0, isBatch: true) }
+        guard let start = storage.baseAddress else {
+            preconditionFailure("a buffer with padding has an address")
+        }
         let body = unsafe ep_parse(
             parser, start.assumingMemoryBound(to: UInt8.self), byteCount,
             Int32(form == .json ? EP_FORM_JSON : EP_FORM_LINES))

@@ -1,4 +1,4 @@
-package import Telemetry
+internal import Telemetry
 
 /// What the validity of an event depends on beside the event itself.
 package struct EventRules: Hashable, Sendable {

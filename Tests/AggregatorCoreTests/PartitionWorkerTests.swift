@@ -53,9 +53,7 @@ private struct Fixture {
         let nonces = Mutex(SeededGenerator(seed: UInt64(name.utf8.reduce(0) { $0 + Int($1) })))
         return PartitionWorker(
             name: name, partitions: partitions, log: log ?? self.log, tables: tables,
-            decoder: MessageDecoder(partitioning: partitioning) { _ in
-                .unreadable(reason: "invalid_request", detail: "not JSON")
-            },
+            decoder: MessageDecoder(partitioning: partitioning),
             environment: .init(
                 instant: { time.instant }, unixMilliseconds: { time.milliseconds },
                 makeNonce: { nonces.withLock { UniqueID.random(using: &$0) } }),
