@@ -133,9 +133,10 @@ let package = Package(
 
         // The embedded default: private servers, a target with settable faults, the local stack.
         library("PrivateServers", ["OwnedThreads", "Postgres"]),
+        library("TargetServing", ["OwnedThreads", "Transport"]),
         library(
             "LocalStack",
-            ["IngestCore", "OwnedThreads", "Postgres", "PrivateServers", "Store", "Transport"]),
+            ["IngestCore", "Postgres", "PrivateServers", "Store", "TargetServing"]),
 
         program("probe", ["ProbeCore", "ServiceKit"]),
         program("ingest", ["IngestCore", "ServiceKit"]),
@@ -175,8 +176,8 @@ let package = Package(
         tests(
             "ProbeCore",
             [
-                "LocalStack", "OwnedThreads", "ServiceKit", "Telemetry", "TestKit", "Transport",
-                .logging,
+                "OwnedThreads", "ServiceKit", "TargetServing", "Telemetry", "TestKit",
+                "Transport", .logging,
             ]),
     ],
     cxxLanguageStandard: .cxx17

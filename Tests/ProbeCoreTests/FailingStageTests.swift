@@ -1,4 +1,4 @@
-import LocalStack
+import TargetServing
 import ProbeCore
 import Telemetry
 import TestKit
@@ -82,9 +82,9 @@ import Transport
     }
 
     @Test func `a truncated body fails in throughput and keeps the stages before it`() throws {
-        let target = try TargetServer()
-        defer { target.shutDown() }
-        let found = try measure("\(target.url)/truncate?bytes=100")
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let found = try measure("\(target.httpURL)/truncate?bytes=100")
         #expect(found.failure?.stage == .throughput)
         #expect(found.status == 200)
         #expect(found.metrics[.ttfb] != nil)
@@ -194,8 +194,10 @@ import Transport
     private func measureTLS(
         _ certificates: Certificates, trusting file: String?
     ) throws -> Measurement {
-        let target = try TargetServer(tls: certificates.serverTLS)
-        defer { target.shutDown() }
-        return try measure("\(target.url)/fast", authorityFile: file)
+        let server = try RawServer { connection, patience in
+            try connection.acceptTLS(certificates.serverTLS, patience)
+            try connection.drain(patience)
+        }
+        return try measure(server.secureURL, timeout: .seconds(5), authorityFile: file)
     }
 }

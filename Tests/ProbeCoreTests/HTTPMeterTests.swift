@@ -1,4 +1,4 @@
-import LocalStack
+import TargetServing
 import ProbeCore
 import Telemetry
 import TestKit
@@ -7,9 +7,9 @@ import Transport
 
 @Suite struct HTTPMeterTests {
     @Test func `a fast answer has the stages of plain http and no others`() throws {
-        let target = try TargetServer()
-        defer { target.shutDown() }
-        let found = try measure("\(target.url)/fast")
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let found = try measure("\(target.httpURL)/fast")
         #expect(found.failure == nil)
         #expect(found.status == 200)
         #expect(found.bodyBytes == 3)
@@ -24,9 +24,9 @@ import Transport
     }
 
     @Test func `a name is looked up before connecting`() throws {
-        let target = try TargetServer()
-        defer { target.shutDown() }
-        let found = try measure("http://localhost:\(target.port)/fast")
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let found = try measure("\(target.namedURL)/fast")
         #expect(found.failure == nil)
         #expect(found.metrics[.dns] != nil)
         // `localhost` is often ::1 first, where nobody listens: the next address is tried.
@@ -34,43 +34,40 @@ import Transport
     }
 
     @Test func `a slow server shows in the first byte and nowhere else`() throws {
-        try withTemporaryFolder { folder in
-            let certificates = try Certificates(in: folder, for: ["127.0.0.1"])
-            let target = try TargetServer(tls: certificates.serverTLS)
-            defer { target.shutDown() }
-            let found = try measure(
-                "\(target.url)/slow?ms=300", authorityFile: certificates.authorityFile)
-            #expect(found.failure == nil)
-            let firstByte = try value(.ttfb, of: found)
-            #expect(firstByte >= 300)
-            #expect(try value(.tcp, of: found) < firstByte)
-            #expect(try value(.tls, of: found) < firstByte)
-            #expect(try value(.total, of: found) >= firstByte)
-            #expect(found.tlsVersion == "TLSv1.3")
-        }
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let found = try measure(
+            "\(target.httpsURL)/slow?ms=300", authorityFile: target.authorityFile)
+        #expect(found.failure == nil)
+        let firstByte = try value(.ttfb, of: found)
+        #expect(firstByte >= 300)
+        #expect(try value(.tcp, of: found) < firstByte)
+        #expect(try value(.tls, of: found) < firstByte)
+        #expect(try value(.total, of: found) >= firstByte)
+        #expect(found.tlsVersion == "TLSv1.3")
     }
 
     @Test func `the total covers all stages`() throws {
-        let target = try TargetServer()
-        defer { target.shutDown() }
-        let found = try measure("http://localhost:\(target.port)/bytes/1000000")
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let found = try measure("\(target.namedURL)/bytes/1000000")
         let parts = try [Metric.dns, .tcp, .ttfb].map { try value($0, of: found) }
         #expect(try value(.total, of: found) >= parts.reduce(0, +))
         #expect(found.bodyBytes == 1_000_000)
     }
 
     @Test func `a large body has a rate, a small one has none`() throws {
-        let target = try TargetServer()
-        defer { target.shutDown() }
+        let target = try LocalTarget()
+        defer { target.stop() }
         let least = HTTPMeter.throughputBytesMin
-        #expect(try measure("\(target.url)/bytes/\(8 * least)").metrics[.throughput] != nil)
-        #expect(try measure("\(target.url)/bytes/\(least - 1)").metrics[.throughput] == nil)
+        #expect(try measure("\(target.httpURL)/bytes/\(8 * least)").metrics[.throughput] != nil)
+        #expect(try measure("\(target.httpURL)/bytes/\(least - 1)").metrics[.throughput] == nil)
     }
 
     @Test func `reading stops at the byte budget, and the total is then absent`() throws {
-        let target = try TargetServer()
-        defer { target.shutDown() }
-        let found = try measure("\(target.url)/bytes/100000000", bodyBytesMax: 1_000_000)
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let found = try measure("\(target.httpURL)/bytes/100000000", bodyBytesMax: 1_000_000)
         #expect(found.failure == nil)
         #expect(found.stoppedAtBudget)
         #expect(found.metrics[.total] == nil)
@@ -78,18 +75,18 @@ import Transport
     }
 
     @Test func `a redirect is the measured answer`() throws {
-        let target = try TargetServer()
-        defer { target.shutDown() }
-        let found = try measure("\(target.url)/fail?status=302")
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let found = try measure("\(target.httpURL)/fail?status=302")
         #expect(found.failure == nil)
         #expect(found.status == 302)
     }
 
     @Test(arguments: [400, 404, 500, 503])
     func `a status of 400 or higher is an error of http that keeps its times`(status: Int) throws {
-        let target = try TargetServer()
-        defer { target.shutDown() }
-        let found = try measure("\(target.url)/fail?status=\(status)")
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let found = try measure("\(target.httpURL)/fail?status=\(status)")
         #expect(found.failure?.stage == .http)
         #expect(found.status == status)
         #expect(found.metrics[.ttfb] != nil)
@@ -97,9 +94,9 @@ import Transport
     }
 
     @Test func `an IPv6 address is measured`() throws {
-        let target = try TargetServer(host: "::1")
-        defer { target.shutDown() }
-        let found = try measure("\(target.url)/fast")
+        let target = try LocalTarget(host: "::1")
+        defer { target.stop() }
+        let found = try measure("\(target.httpURL)/fast")
         #expect(found.failure == nil)
         #expect(found.remoteAddress == "::1")
     }

@@ -1,4 +1,4 @@
-import LocalStack
+import TargetServing
 import ProbeCore
 import TestKit
 import Telemetry
@@ -24,6 +24,29 @@ func measure(
 
 struct NotMeasured: Error {
     let reason: String
+}
+
+/// A target server and the folder of its certificates.
+final class LocalTarget: Sendable {
+    private let server: TargetServer
+    private let folder: String
+
+    init(host: String = "127.0.0.1") throws {
+        folder = try makeTemporaryFolder()
+        server = try TargetServer(folder: folder, host: host)
+    }
+
+    func stop() {
+        server.stop()
+        removeFolder(folder)
+    }
+
+    var httpURL: String { server.httpURL }
+    var httpsURL: String { server.httpsURL }
+    var authorityFile: String { server.authorityFile }
+    /// With a name that has to be looked up.
+    var namedURL: String { httpURL.replacing("127.0.0.1", with: "localhost") }
+    var namedSecureURL: String { httpsURL.replacing("127.0.0.1", with: "localhost") }
 }
 
 /// The time of a stage in ms; fails the test when it was not measured.
