@@ -133,9 +133,10 @@ let package = Package(
 
         // The embedded default: private servers, a target with settable faults, the local stack.
         library("PrivateServers", ["OwnedThreads", "Postgres"]),
+        library("TargetServing", ["OwnedThreads", "Transport"]),
         library(
             "LocalStack",
-            ["IngestCore", "OwnedThreads", "Postgres", "PrivateServers", "Store", "Transport"]),
+            ["IngestCore", "Postgres", "PrivateServers", "Store", "TargetServing"]),
 
         program("probe", ["ProbeCore", "ServiceKit"]),
         program("ingest", ["IngestCore", "ServiceKit"]),
@@ -175,6 +176,13 @@ let package = Package(
         tests(
             "AggregatorCore",
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
+        tests("Transport", ["OwnedThreads", "TestKit"]),
+        tests(
+            "ProbeCore",
+            [
+                "OwnedThreads", "ServiceKit", "TargetServing", "Telemetry", "TestKit",
+                "Transport", .logging,
+            ]),
     ],
     cxxLanguageStandard: .cxx17
 )

@@ -3,6 +3,7 @@ internal import IngestCore
 internal import Postgres
 internal import PrivateServers
 internal import Store
+internal import TargetServing
 
 /// The whole platform on one machine: private servers, all programs, a target with settable faults, and probes.
 ///

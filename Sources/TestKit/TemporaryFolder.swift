@@ -24,12 +24,12 @@ private struct CannotMakeFolder: Error {
 }
 
 /// Removes a folder and what is in it.
-func removeFolder(_ path: String) {
+package func removeFolder(_ path: String) {
     try? FileManager.default.removeItem(atPath: path)
 }
 
 /// Makes a new empty folder that other accounts can pass.
-func makeTemporaryFolder() throws -> String {
+package func makeTemporaryFolder() throws -> String {
     let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
     var template = Array("\(parent)/qoe-test-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw CannotMakeFolder(errno: errno) }

@@ -59,6 +59,13 @@ package final class Interrupt: Sendable {
         if let end { close(end) }
     }
 
+    /// Blocks for `duration`, or until triggered.
+    package func sleep(for duration: Duration) {
+        // Nothing ever arrives: the wait ends by the deadline or by the interrupt.
+        try? waitUntilReady(
+            readEnd, for: POLLIN, Patience(for: duration, interrupt: self), during: "sleeping")
+    }
+
     /// Whether ``trigger()`` was called.
     package var isTriggered: Bool { writeEnd.withLock { $0 == nil } }
 

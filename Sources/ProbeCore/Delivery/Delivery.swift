@@ -43,26 +43,28 @@ package final class Delivery {
         self.logger = logger
     }
 
-    /// Delivers until `stop` is triggered, then posts what is left within `lastPostsWithin`.
-    package func run(until stop: StopSignal, lastPostsWithin limit: Duration) {
+    /// Delivers until `stop` is triggered, then posts what is left as long as servers take it.
+    ///
+    /// - Parameter hardStop: Ends a post under way, and so the last ones.
+    package func run(until stop: StopSignal, hardStop: Interrupt) {
         var nextLook = MonotonicInstant.now().advanced(by: Self.gatherFor)
         while !stop.sleep(until: nextLook) {
-            nextLook = step(Patience(for: Self.postTimeout))
+            nextLook = step(interrupt: hardStop)
             tellDrops()
         }
-        deliverLast(Patience(for: limit))
+        deliverLast(interrupt: hardStop)
         tellDrops()
     }
 
     /// Posts one batch if there is one and a server may be used; gives the moment to look again.
-    package func step(_ patience: Patience) -> MonotonicInstant {
+    package func step(interrupt: Interrupt?) -> MonotonicInstant {
         let now = MonotonicInstant.now()
         let batch = nextBatch()
         guard !batch.events.isEmpty else { return now.advanced(by: Self.gatherFor) }
         switch rotation.next(at: now) {
         case .wait(let moment): return moment
         case .use(let index):
-            let hasDelivered = post(batch, to: index, patience)
+            let hasDelivered = post(batch, to: index, interrupt)
             let isMoreThanGathering = spool.status.depth >= batchCount
             // After a failure the rotation knows who may be asked next, and when.
             return hasDelivered && !isMoreThanGathering ? now.advanced(by: Self.gatherFor) : now
@@ -73,11 +75,11 @@ package final class Delivery {
         spool.oldest(countMax: batchCount, bytesMax: Self.batchBytesMax)
     }
 
-    private func deliverLast(_ patience: Patience) {
-        while patience.remaining > .zero {
+    private func deliverLast(interrupt: Interrupt?) {
+        while true {
             let batch = nextBatch()
             // The one that served last, even if it asked to be left alone: there is no later.
-            guard !batch.events.isEmpty, post(batch, to: rotation.current, patience) else { break }
+            guard !batch.events.isEmpty, post(batch, to: rotation.current, interrupt) else { break }
         }
         let left = spool.status.depth
         if left > 0 {
@@ -86,13 +88,13 @@ package final class Delivery {
     }
 
     /// Posts a batch and does what the answer asks for; true when the batch has left the spool.
-    private func post(_ batch: SpooledBatch, to index: Int, _ patience: Patience) -> Bool {
+    private func post(_ batch: SpooledBatch, to index: Int, _ interrupt: Interrupt?) -> Bool {
         let verdict: DeliveryVerdict
         let reason: String
         do throws(HTTPFailure) {
-            let limit = MonotonicInstant.now().advanced(by: Self.postTimeout)
             let answer = try posters[index].post(
-                batch.json, to: urls[index], token: token.current, patience.ending(by: limit))
+                batch.json, to: urls[index], token: token.current,
+                Patience(for: Self.postTimeout, interrupt: interrupt))
             counters.postsAnswered.add()
             verdict = .after(
                 status: answer.status,

@@ -1,7 +1,7 @@
 internal import FoundationEssentials
 package import Logging
 package import Telemetry
-package import Transport
+internal import Transport
 
 /// Tells ingest every 30 s that the probe lives and how it is.
 ///

@@ -9,7 +9,7 @@ struct ProcessUsage {
     /// The share of one CPU used since the last call, percent; nil at once after it.
     mutating func cpuPercent() -> Double? {
         var usage = rusage()
-        guard getrusage(RUSAGE_SELF, &usage) == 0 else { return nil }
+        guard getrusage(Int32(RUSAGE_SELF.rawValue), &usage) == 0 else { return nil }
         let cpu = Self.duration(usage.ru_utime) + Self.duration(usage.ru_stime)
         let now = MonotonicInstant.now()
         let elapsed = now.since(lastLook).inSeconds

@@ -4,7 +4,7 @@ package import Transport
 /// Tells the threads of a probe that it ends; they sleep on it, so they notice at once.
 package final class StopSignal: Sendable {
     private let isStopping = Monitor(false)
-    /// Ends network calls of measurements.
+    /// Ends network calls.
     package let interrupt: Interrupt
 
     /// - Throws: ``Transport/TransportError`` when the system has no descriptors left.
@@ -12,9 +12,14 @@ package final class StopSignal: Sendable {
         interrupt = try Interrupt()
     }
 
-    /// Ends all sleeps and interrupts all measurements, now and later.
-    package func trigger() {
+    /// Ends all sleeps; network calls under way go on.
+    package func announce() {
         isStopping.update { $0 = true }
+    }
+
+    /// Ends all sleeps and interrupts all network calls, now and later.
+    package func trigger() {
+        announce()
         interrupt.trigger()
     }
 
