@@ -1,5 +1,5 @@
-internal import NATSClient
-internal import Telemetry
+package import NATSClient
+package import Telemetry
 
 /// A setting of a stream under which the platform's promises would not hold.
 package struct StreamProblem: Sendable, Equatable, CustomStringConvertible {
