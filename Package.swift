@@ -23,11 +23,8 @@ extension Target.Dependency {
     static let metrics: Self = .product(name: "CoreMetrics", package: "swift-metrics")
     static let lifecycle: Self = .product(
         name: "ServiceLifecycle", package: "swift-service-lifecycle")
-    static let unixSignals: Self = .product(
-        name: "UnixSignals", package: "swift-service-lifecycle")
     static let argumentParser: Self = .product(
         name: "ArgumentParser", package: "swift-argument-parser")
-    static let subprocess: Self = .product(name: "Subprocess", package: "swift-subprocess")
     static let systemPackage: Self = .product(name: "SystemPackage", package: "swift-system")
     static let yams: Self = .product(name: "Yams", package: "Yams")
 }
@@ -70,7 +67,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
     ],
     targets: [
         // C boundaries: each module is imported by exactly one Swift target.
@@ -96,6 +92,12 @@ let package = Package(
         library("NATSClient", ["CNATS", "OwnedThreads"], safe: true),
         library("Postgres", ["CLibPQ"], safe: true),
 
+        // Sockets, names and TLS with deadlines, for whoever times the network itself.
+        library("Transport", ["COpenSSL", "OwnedThreads"], safe: true),
+
+        // JSON to validated fields.
+        library("EventParsing", ["Blocks", "CEventParser", "Telemetry"], safe: true),
+
         // Our subjects and messages; our schema and rows.
         library("Bus", ["Blocks", "NATSClient", "OwnedThreads", "Telemetry"]),
         library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
@@ -104,36 +106,37 @@ let package = Package(
         library(
             "ServiceKit",
             [
-                .argumentParser, .configuration, .lifecycle, .logging, .metrics, .nioCore,
-                .nioHTTP1, .nioPosix, .unixSignals, .yams, .systemPackage,
+                "OwnedThreads", .configuration, .lifecycle, .logging, .metrics, .nioCore,
+                .nioHTTP1, .nioPosix, .systemPackage, .yams,
             ]),
-        library("ProbeCore", ["COpenSSL", "ServiceKit", "Telemetry", .lifecycle, .logging]),
+        library(
+            "ProbeCore",
+            ["OwnedThreads", "ServiceKit", "Telemetry", "Transport", .lifecycle, .logging]),
         library(
             "IngestCore",
             [
-                "Blocks", "Bus", "CEventParser", "NATSClient", "ServiceKit", "Telemetry",
+                "Blocks", "Bus", "EventParsing", "NATSClient", "ServiceKit", "Telemetry",
                 .lifecycle, .logging, .nioCore, .nioHTTP1, .nioPosix,
             ]),
         library(
             "AggregatorCore",
             [
-                "Blocks", "Bus", "NATSClient", "Postgres", "ServiceKit", "Sketches", "Store",
-                "Telemetry", "Windowing", .lifecycle, .logging,
+                "Blocks", "Bus", "EventParsing", "NATSClient", "Postgres", "ServiceKit", "Store",
+                "Telemetry", "Windowing", .logging, .metrics,
             ]),
         library(
             "DiagnoserCore",
             [
-                "Diagnosis", "Postgres", "ServiceKit", "Store", "Telemetry", .lifecycle, .logging,
+                "Diagnosis", "Postgres", "ServiceKit", "Store", "Telemetry", "Windowing", .logging,
+                .metrics,
             ]),
 
         // The embedded default: private servers, a target with settable faults, the local stack.
-        library("PrivateServers", ["OwnedThreads", .logging, .subprocess, .systemPackage]),
+        library("PrivateServers", ["OwnedThreads", "Postgres"]),
+        library("TargetServing", ["OwnedThreads", "Transport"]),
         library(
             "LocalStack",
-            [
-                "IngestCore", "NATSClient", "Postgres", "PrivateServers", "ServiceKit", "Store",
-                .logging, .nioCore, .nioHTTP1, .nioPosix, .subprocess, .systemPackage,
-            ]),
+            ["IngestCore", "Postgres", "PrivateServers", "Store", "TargetServing"]),
 
         program("probe", ["ProbeCore", "ServiceKit"]),
         program("ingest", ["IngestCore", "ServiceKit"]),
@@ -141,7 +144,10 @@ let package = Package(
         program("diagnoser", ["DiagnoserCore", "ServiceKit"]),
         program(
             "qoectl",
-            ["IngestCore", "LocalStack", "Postgres", "ServiceKit", "Store", .argumentParser]),
+            [
+                "IngestCore", "LocalStack", "OwnedThreads", "Postgres", "ServiceKit", "Store",
+                .argumentParser,
+            ]),
 
         // In this package, and not in one of its own, because it measures what only this package sees.
         .executableTarget(
@@ -150,7 +156,7 @@ let package = Package(
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
         // What tests of several targets share; nothing above but the benchmarks imports it.
-        library("TestKit", ["NATSClient", "PrivateServers", "Telemetry"]),
+        library("TestKit", ["NATSClient", "Postgres", "PrivateServers", "Telemetry"]),
 
         tests("Telemetry"),
         tests("Sketches", ["Telemetry", "TestKit"]),
@@ -158,10 +164,25 @@ let package = Package(
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
         tests("OwnedThreads"),
-        tests("PrivateServers", ["TestKit"]),
+        tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
+        tests("Postgres", ["OwnedThreads", "PrivateServers", "TestKit"]),
+        tests(
+            "Store",
+            ["OwnedThreads", "Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
         tests(
             "Bus",
             ["Blocks", "Telemetry", "NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
-    ]
+        tests(
+            "AggregatorCore",
+            ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
+        tests("Transport", ["OwnedThreads", "TestKit"]),
+        tests(
+            "ProbeCore",
+            [
+                "OwnedThreads", "ServiceKit", "TargetServing", "Telemetry", "TestKit",
+                "Transport", .logging,
+            ]),
+    ],
+    cxxLanguageStandard: .cxx17
 )

@@ -11,6 +11,8 @@ package import Telemetry
     private let recordsStart: Int
     private let valuesStart: Int
     private let stringCount: Int
+    private let stringByteCount: Int
+    private let valueCount: Int
 
     package let partition: Int
     package let eventCount: Int
@@ -38,22 +40,7 @@ package import Telemetry
         let version: UInt16 = unsafe bytes.load(Header.version)
         guard version == BlockFormat.version else { throw .unsupportedVersion(version) }
 
-        unsafe self.bytes = bytes
-        unsafe partition = Int(bytes.load(Header.partition, as: UInt16.self))
-        unsafe eventCount = Int(bytes.load(Header.eventCount, as: UInt32.self))
-        unsafe originCount = Int(bytes.load(Header.originCount, as: UInt32.self))
-        unsafe stringCount = Int(bytes.load(Header.stringCount, as: UInt32.self))
-        let stringByteCount = unsafe Int(bytes.load(Header.stringByteCount, as: UInt32.self))
-        let valueCount = unsafe Int(bytes.load(Header.valueCount, as: UInt32.self))
-        unsafe producer = bytes.loadID(Header.producer)
-        unsafe blockNumber = bytes.load(Header.blockNumber)
-        unsafe firstReceived = bytes.load(Header.firstReceived)
-
-        // Each count is below 2^32 and each size below 2^6, so these sums stay far below 2^63.
-        unsafe stringsStart = Header.size + stringCount * 4
-        unsafe originsStart = stringsStart + stringByteCount
-        unsafe recordsStart = originsStart + originCount * BlockFormat.Origin.size
-        unsafe valuesStart = recordsStart + eventCount * BlockFormat.Record.size
+        unsafe self.init(alreadyValidated: bytes)
         let checksumStart = unsafe valuesStart + valueCount * 8
         guard checksumStart + BlockFormat.checksumSize == bytes.count else {
             throw .wrongSize(
@@ -63,16 +50,39 @@ package import Telemetry
         guard unsafe XXHash64.hash(body) == bytes.load(checksumStart) else {
             throw .wrongChecksum
         }
-        try unsafe checkStrings(byteCount: stringByteCount)
+        try unsafe checkStrings()
         try unsafe checkOrigins()
-        try unsafe checkRecords(valueCount: valueCount)
+        try unsafe checkRecords()
     }
 
-    private func checkStrings(byteCount: Int) throws(BlockError) {
+    /// A view of bytes that have been checked before.
+    init(alreadyValidated bytes: UnsafeRawBufferPointer) {
+        typealias Header = BlockFormat.Header
+        unsafe self.bytes = bytes
+        unsafe partition = Int(bytes.load(Header.partition, as: UInt16.self))
+        unsafe eventCount = Int(bytes.load(Header.eventCount, as: UInt32.self))
+        unsafe originCount = Int(bytes.load(Header.originCount, as: UInt32.self))
+        unsafe stringCount = Int(bytes.load(Header.stringCount, as: UInt32.self))
+        unsafe stringByteCount = Int(bytes.load(Header.stringByteCount, as: UInt32.self))
+        unsafe valueCount = Int(bytes.load(Header.valueCount, as: UInt32.self))
+        unsafe producer = bytes.loadID(Header.producer)
+        unsafe blockNumber = bytes.load(Header.blockNumber)
+        unsafe firstReceived = bytes.load(Header.firstReceived)
+
+        // Each count is below 2^32 and each size below 2^6, so these sums stay far below 2^63.
+        unsafe stringsStart = Header.size + stringCount * 4
+        unsafe originsStart = stringsStart + stringByteCount
+        unsafe recordsStart = originsStart + originCount * BlockFormat.Origin.size
+        unsafe valuesStart = recordsStart + eventCount * BlockFormat.Record.size
+    }
+
+    private func checkStrings() throws(BlockError) {
         var start = 0
         for index in 0..<(unsafe stringCount) {
             let end = unsafe Int(bytes.load(BlockFormat.Header.size + index * 4, as: UInt32.self))
-            guard end >= start, end <= byteCount, end - start <= EventLimits.nameBytesMax else {
+            guard end >= start, end <= (unsafe stringByteCount),
+                end - start <= EventLimits.nameBytesMax
+            else {
                 throw .invalidString(index: index)
             }
             let text = unsafe UnsafeRawBufferPointer(
@@ -80,7 +90,9 @@ package import Telemetry
             guard unsafe isStorable(text) else { throw .invalidString(index: index) }
             start = end
         }
-        guard start == byteCount else { throw unsafe .invalidString(index: stringCount) }
+        guard start == (unsafe stringByteCount) else {
+            throw unsafe .invalidString(index: stringCount)
+        }
     }
 
     /// PostgreSQL's `text` takes well-formed UTF-8 without U+0000.
@@ -113,7 +125,7 @@ package import Telemetry
         }
     }
 
-    private func checkRecords(valueCount: Int) throws(BlockError) {
+    private func checkRecords() throws(BlockError) {
         typealias Layout = BlockFormat.Record
         let maxima = InlineArray<10, UInt64> { index in
             Metric(rawValue: UInt8(index)).map { MetricValue.maximum(of: $0).millionths } ?? 0
@@ -130,7 +142,7 @@ package import Telemetry
             guard unsafe origin < originCount, unsafe target < stringCount,
                 unsafe !string(target).isEmpty,
                 firstValue == nextValue, mask < 1 << UInt16(Metric.count),
-                nextValue + mask.nonzeroBitCount <= valueCount,
+                nextValue + mask.nonzeroBitCount <= (unsafe valueCount),
                 stage == 0 || ErrorStage(rawValue: stage) != nil,
                 unsafe hasSession(origin: Int(origin))
                     ? (1...SessionSequence.maximumNumber).contains(sequence) : sequence == 0
@@ -145,7 +157,9 @@ package import Telemetry
                 rest &= rest - 1
             }
         }
-        guard nextValue == valueCount else { throw unsafe .invalidRecord(index: eventCount) }
+        guard nextValue == (unsafe valueCount) else {
+            throw unsafe .invalidRecord(index: eventCount)
+        }
     }
 
     /// How many texts the block holds; ``string(_:)`` takes 0 to this minus one.

@@ -5,7 +5,7 @@ internal import Glibc
 @discardableResult
 package func withTemporaryFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
     let folder = try makeTemporaryFolder()
-    defer { try? FileManager.default.removeItem(atPath: folder) }
+    defer { removeFolder(folder) }
     return try body(folder)
 }
 
@@ -15,7 +15,7 @@ package func withTemporaryFolder<Result>(
     _ body: (String) async throws -> Result
 ) async throws -> Result {
     let folder = try makeTemporaryFolder()
-    defer { try? FileManager.default.removeItem(atPath: folder) }
+    defer { removeFolder(folder) }
     return try await body(folder)
 }
 
@@ -23,7 +23,13 @@ private struct CannotMakeFolder: Error {
     let errno: Int32
 }
 
-private func makeTemporaryFolder() throws -> String {
+/// Removes a folder and what is in it.
+package func removeFolder(_ path: String) {
+    try? FileManager.default.removeItem(atPath: path)
+}
+
+/// Makes a new empty folder that other accounts can pass.
+package func makeTemporaryFolder() throws -> String {
     let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
     var template = Array("\(parent)/qoe-test-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw CannotMakeFolder(errno: errno) }

@@ -175,12 +175,15 @@ package struct PartitionState: Sendable {
         for metric in Metric.allCases { metrics[Int(metric.rawValue)] = metric }
         for index in 0..<(unsafe block.eventCount) {
             let record = unsafe block.record(index)
-            progress.counters.events &+= 1
             let slot = resolution.cells[index]
             if slot == Resolution.noCell {
-                reject(record, index: index, at: position)
+                reject(
+                    index: index, reason: "timestamp_out_of_range",
+                    detail: "event \(record.eventID): ts_ms \(record.measuredAtMilliseconds), "
+                        + "broker time \(brokerMilliseconds) ms", at: position)
                 continue
             }
+            progress.counters.events &+= 1
             guard unsafe isFirst(record, block, resolution, at: position) else {
                 progress.counters.duplicates &+= 1
                 continue
@@ -255,13 +258,15 @@ package struct PartitionState: Sendable {
         return hash
     }
 
-    private mutating func reject(_ record: BlockRecord, index: Int, at position: Position) {
+    /// Records an event of the message applied last that cannot be counted.
+    package mutating func reject(
+        index: Int, reason: String, detail: String, at position: Position
+    ) {
+        progress.counters.events &+= 1
         progress.counters.rejected &+= 1
         deadLetters.append(
             DeadLetter(
-                sequence: position.sequence, index: index, reason: "timestamp_out_of_range",
-                detail: "event \(record.eventID): ts_ms \(record.measuredAtMilliseconds), "
-                    + "broker time \(brokerMilliseconds) ms"))
+                sequence: position.sequence, index: index, reason: reason, detail: detail))
     }
 
     /// Records a message that cannot be decoded, and moves on.

@@ -1,0 +1,84 @@
+package import Telemetry
+package import Transport
+
+/// Opens connections to HTTP servers and times every stage of doing so by itself.
+package struct Dialer: Sendable {
+    /// The most addresses of a name that are tried.
+    package static let addressesMax = 8
+
+    private let resolver: Resolver
+    private let tls: TLSContext
+
+    package init(resolver: Resolver, tls: TLSContext) {
+        self.resolver = resolver
+        self.tls = tls
+    }
+
+    /// What is known about a connection while it is being made, and after.
+    package struct Progress: Sendable {
+        /// The stage that has begun: the one that failed, when dialling failed.
+        package fileprivate(set) var stage = ErrorStage.dns
+        /// The lookup's time; nil when the host was an address.
+        package fileprivate(set) var dns: Duration?
+        /// The time of the TCP handshake that succeeded.
+        package fileprivate(set) var tcp: Duration?
+        /// The kernel's round-trip time of that handshake.
+        package fileprivate(set) var roundTrip: Duration?
+        /// The time of the TLS handshake; nil for plain HTTP.
+        package fileprivate(set) var tls: Duration?
+        /// The address that answered, or that was tried last.
+        package fileprivate(set) var remoteAddress: SocketAddress?
+
+        package init() {}
+    }
+
+    /// Looks the host up, connects and, for `https`, handshakes.
+    ///
+    /// The addresses are tried in the resolver's order, one after the other. Each gets an equal share of
+    /// the time that is left, so that one silent address does not use up all of it.
+    package func dial(
+        _ url: HTTPURL, _ patience: Patience, _ progress: inout Progress
+    ) throws(TransportError) -> Connection {
+        let addresses: [SocketAddress]
+        if let literal = url.literalAddress {
+            addresses = [literal]
+        } else {
+            progress.stage = .dns
+            let answer = try resolver.addresses(of: url.host, port: url.port, patience)
+            progress.dns = answer.finished.since(answer.started)
+            addresses = answer.addresses
+        }
+        progress.stage = .tcp
+        let connection = try connect(addresses, patience, &progress)
+        guard url.isSecure else { return connection }
+        progress.stage = .tls
+        let started = MonotonicInstant.now()
+        try connection.startTLS(tls, serverName: url.host, patience)
+        progress.tls = MonotonicInstant.now().since(started)
+        return connection
+    }
+
+    private func connect(
+        _ addresses: [SocketAddress], _ patience: Patience, _ progress: inout Progress
+    ) throws(TransportError) -> Connection {
+        let candidates = addresses.prefix(Self.addressesMax)
+        var lastError = TransportError(.nameNotFound, "no address to connect to")
+        for (index, address) in candidates.enumerated() {
+            let started = MonotonicInstant.now()
+            let share = patience.remaining / (candidates.count - index)
+            progress.remoteAddress = address
+            do throws(TransportError) {
+                let connection = try Connection.open(
+                    address, patience.ending(by: started.advanced(by: share)))
+                progress.tcp = MonotonicInstant.now().since(started)
+                progress.roundTrip = connection.roundTripTime
+                return connection
+            } catch {
+                // The last address's error is told: the others were logged by nobody's wish.
+                lastError = error
+                if error.code == .interrupted { throw error }
+            }
+        }
+        throw lastError
+    }
+}

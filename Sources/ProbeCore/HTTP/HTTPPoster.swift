@@ -1,0 +1,106 @@
+package import Transport
+
+/// Posts to one server, over a connection that stays open between posts.
+///
+/// Used by one thread.
+package final class HTTPPoster {
+    /// What the server answered.
+    package struct Answer: Sendable {
+        package let head: HTTPResponseReader.Head
+        package let body: [UInt8]
+
+        package var status: Int { head.status }
+    }
+
+    /// The largest answer that is taken, bytes: a reject for each event of a full batch fits.
+    package static let answerBytesMax = 1 << 20
+    private static let readBytes = 16 * 1024
+
+    private let dialer: Dialer
+    private let userAgent: String
+    private var connection: Connection?
+    private var buffer = [UInt8](repeating: 0, count: readBytes)
+
+    package init(dialer: Dialer, userAgent: String) {
+        self.dialer = dialer
+        self.userAgent = userAgent
+    }
+
+    /// Closes the connection, so that the next post opens another.
+    package func disconnect() {
+        connection = nil
+    }
+
+    /// Posts JSON and waits for the answer.
+    ///
+    /// A connection that was open before and turns out to be closed is replaced once; the server may then
+    /// see the same post twice, which is why events carry identifiers.
+    package func post(
+        _ body: [UInt8], to url: HTTPURL, token: String?, _ patience: Patience
+    ) throws(HTTPFailure) -> Answer {
+        let request = requestBytes(body, url, token)
+        if let open = connection {
+            connection = nil
+            if let answer = try exchange(request, over: open, isFresh: false, patience) {
+                return answer
+            }
+        }
+        let fresh: Connection
+        do throws(TransportError) {
+            var progress = Dialer.Progress()
+            fresh = try dialer.dial(url, patience, &progress)
+        } catch {
+            throw .transport(error)
+        }
+        guard let answer = try exchange(request, over: fresh, isFresh: true, patience) else {
+            preconditionFailure("a fresh connection answers or fails")
+        }
+        return answer
+    }
+
+    private func requestBytes(_ body: [UInt8], _ url: HTTPURL, _ token: String?) -> [UInt8] {
+        var head = "POST \(url.requestTarget) HTTP/1.1\r\nHost: \(url.authority)\r\n"
+        head += "User-Agent: \(userAgent)\r\nContent-Type: application/json\r\n"
+        head += "Accept: application/json\r\nContent-Length: \(body.count)\r\n"
+        if let token { head += "Authorization: Bearer \(token)\r\n" }
+        return Array(head.utf8) + Array("\r\n".utf8) + body
+    }
+
+    /// One request and its answer; nil when a connection that is not fresh was closed before answering.
+    private func exchange(
+        _ request: [UInt8], over connection: Connection, isFresh: Bool, _ patience: Patience
+    ) throws(HTTPFailure) -> Answer? {
+        var reader = HTTPResponseReader(keepBytesMax: Self.answerBytesMax)
+        var hasAnswered = false
+        do {
+            try connection.write(request.span, patience)
+            while !reader.isComplete {
+                let count = try connection.read(into: &buffer, patience)
+                if count == 0 {
+                    if !hasAnswered && !isFresh { return nil }
+                    try reader.finish()
+                    break
+                }
+                hasAnswered = true
+                try reader.consume(buffer.span.extracting(0..<count))
+                guard reader.bodyBytes <= Self.answerBytesMax else {
+                    throw HTTPViolation(
+                        .bodyTooLarge, "the answer is larger than \(Self.answerBytesMax) bytes")
+                }
+            }
+        } catch let error as TransportError {
+            let isStale = error.code == .reset || error.code == .endedEarly
+            if isStale && !hasAnswered && !isFresh { return nil }
+            throw .transport(error)
+        } catch let error as HTTPViolation {
+            throw .violation(error)
+        } catch {
+            preconditionFailure("only transport errors and violations are thrown above: \(error)")
+        }
+        guard let head = reader.head else {
+            preconditionFailure("a complete answer has a head")
+        }
+        if reader.allowsReuse { self.connection = connection }
+        return Answer(head: head, body: reader.keptBody)
+    }
+}

@@ -1,0 +1,178 @@
+internal import Telemetry
+package import Transport
+
+/// Measures HTTP and HTTPS targets: one GET on a fresh connection, each stage timed by itself.
+///
+/// The stages, with the names `curl -w` gives to the same moments:
+/// - `dns_ms`: the system's lookup (`time_namelookup`). Absent when the host is an IP address.
+/// - `tcp_ms`: the TCP handshake that succeeded (`time_connect` − `time_namelookup`).
+/// - `tls_ms`: the TLS handshake (`time_appconnect` − `time_connect`).
+/// - `ttfb_ms`: from the request fully written to the answer's first byte
+///   (`time_starttransfer` − `time_pretransfer`).
+/// - `total_ms`: from the lookup's start to the body's last byte (`time_total`). Only measured when the
+///   whole answer arrived.
+/// - `rtt_ms`: the kernel's round-trip time of the TCP handshake (`TCP_INFO`), free of the
+///   time this process waited for a CPU. One sample has no variation, so `jitter_ms` is absent.
+/// - `throughput_mbps`: the body's bits over the time from the answer's first byte to the body's last. Absent
+///   for bodies below ``throughputBytesMin``.
+///
+/// The failing stage is `dns`, `tcp` or `tls` as they are; `http` when no proper answer came or its
+/// status is 400 or higher (its times are kept); `throughput` when the answer began well and its body then
+/// broke off or stayed out. Redirects are not followed: a redirect is the measured answer. Proxies
+/// are not used, as it is the network between this machine and the target that is measured.
+package struct HTTPMeter: Sendable {
+    /// The smallest body whose transfer rate means something, bytes.
+    ///
+    /// A server may send its first ten segments, about 14 KiB, at once (RFC 6928), and doubles that every
+    /// round trip. 256 KiB takes at least four more round trips, so the rate is no longer that of a burst.
+    package static let throughputBytesMin = 256 * 1024
+    private static let readBytes = 64 * 1024
+
+    private let dialer: Dialer
+    private let timeout: Duration
+    private let bodyBytesMax: Int
+    private let userAgent: String
+
+    /// A meter.
+    ///
+    /// - Parameters:
+    ///   - timeout: For the whole measurement.
+    ///   - bodyBytesMax: The byte budget of a measurement: reading ends there, and the total time is then
+    ///     absent.
+    package init(dialer: Dialer, timeout: Duration, bodyBytesMax: Int, userAgent: String) {
+        self.dialer = dialer
+        self.timeout = timeout
+        self.bodyBytesMax = bodyBytesMax
+        self.userAgent = userAgent
+    }
+
+    /// Measures `url` once; returns within the timeout whatever the network does.
+    package func measure(_ url: HTTPURL, interrupt: Interrupt? = nil) -> MeasurementOutcome {
+        var measurement = Measurement(startedAtMilliseconds: WallClock.nowMilliseconds())
+        let started = MonotonicInstant.now()
+        let patience = Patience(until: started.advanced(by: timeout), interrupt: interrupt)
+
+        var progress = Dialer.Progress()
+        let dialled = Result { () throws(TransportError) in
+            try dialer.dial(url, patience, &progress)
+        }
+        measurement.record(progress.dns, as: .dns)
+        measurement.record(progress.tcp, as: .tcp)
+        measurement.record(progress.roundTrip, as: .rtt)
+        measurement.record(progress.tls, as: .tls)
+        measurement.remoteAddress = progress.remoteAddress?.host
+        switch dialled {
+        case .success(let connection):
+            measurement.sourceAddress = connection.localAddress?.host
+            measurement.tlsVersion = connection.tlsVersion
+            return exchange(url, over: connection, started, patience, measurement)
+        case .failure(let error):
+            return Self.outcome(measurement, .transport(error), stage: progress.stage)
+        }
+    }
+
+    private func exchange(
+        _ url: HTTPURL, over connection: Connection, _ started: MonotonicInstant,
+        _ patience: Patience, _ begun: Measurement
+    ) -> MeasurementOutcome {
+        var measurement = begun
+        var transfer = Transfer()
+        let failure = run(request(url), over: connection, patience, &transfer)
+        measurement.status = transfer.reader.head?.status
+        if let firstByte = transfer.firstByte {
+            measurement.bodyBytes = transfer.reader.bodyBytes
+            measurement.record(firstByte.since(transfer.requestWritten), as: .ttfb)
+        }
+        if let failure {
+            let hasBegunWell = measurement.status.map { $0 < 400 } ?? false
+            let isTransfer =
+                switch failure {
+                case .transport: true
+                case .violation(let violation): violation.code == .truncated
+                }
+            return Self.outcome(
+                measurement, failure, stage: hasBegunWell && isTransfer ? .throughput : .http)
+        }
+        measurement.stoppedAtBudget = !transfer.reader.isComplete
+        if !measurement.stoppedAtBudget {
+            measurement.record(transfer.lastByte.since(started), as: .total)
+        }
+        measurement.metrics[.throughput] = transfer.throughput
+        if let status = measurement.status, status >= 400 {
+            measurement.failure = .init(stage: .http, message: "the server answered \(status)")
+        }
+        return .measured(measurement)
+    }
+
+    private func request(_ url: HTTPURL) -> [UInt8] {
+        let head =
+            "GET \(url.requestTarget) HTTP/1.1\r\nHost: \(url.authority)\r\n"
+            + "User-Agent: \(userAgent)\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        return Array(head.utf8)
+    }
+
+    /// The moments of one request and its answer.
+    private struct Transfer {
+        var reader = HTTPResponseReader()
+        var requestWritten = MonotonicInstant(nanoseconds: 0)
+        var firstByte: MonotonicInstant?
+        var lastByte = MonotonicInstant(nanoseconds: 0)
+
+        /// The rate of the body's arrival; nil when too little came, or all of it at once.
+        var throughput: MetricValue? {
+            guard reader.bodyBytes >= HTTPMeter.throughputBytesMin, let firstByte else {
+                return nil
+            }
+            let seconds = lastByte.since(firstByte).inSeconds
+            guard seconds > 0 else { return nil }
+            return MetricValue(
+                Double(reader.bodyBytes) * 8 / seconds / 1_000_000, of: .throughput)
+        }
+    }
+
+    /// Sends the request and reads the answer to its end or to the budget; gives what went wrong.
+    private func run(
+        _ request: [UInt8], over connection: Connection, _ patience: Patience,
+        _ transfer: inout Transfer
+    ) -> HTTPFailure? {
+        var buffer = [UInt8](repeating: 0, count: Self.readBytes)
+        do {
+            try connection.write(request.span, patience)
+            transfer.requestWritten = .now()
+            while !transfer.reader.isComplete, transfer.reader.bodyBytes < bodyBytesMax {
+                let count = try connection.read(into: &buffer, patience)
+                let arrived = MonotonicInstant.now()
+                if count == 0 {
+                    try transfer.reader.finish()
+                    break
+                }
+                if transfer.firstByte == nil { transfer.firstByte = arrived }
+                transfer.lastByte = arrived
+                try transfer.reader.consume(buffer.span.extracting(0..<count))
+            }
+            return nil
+        } catch let error as TransportError {
+            return .transport(error)
+        } catch let error as HTTPViolation {
+            return .violation(error)
+        } catch {
+            preconditionFailure("only transport errors and violations are thrown above: \(error)")
+        }
+    }
+
+    /// A failed measurement, unless the failure is this machine's own and says nothing of the target.
+    private static func outcome(
+        _ measurement: Measurement, _ failure: HTTPFailure, stage: ErrorStage
+    ) -> MeasurementOutcome {
+        if case .transport(let error) = failure {
+            switch error.code {
+            case .interrupted, .system, .invalidConfiguration, .resolverBusy:
+                return .notMeasured(reason: error.message)
+            default: break
+            }
+        }
+        var failed = measurement
+        failed.failure = .init(stage: stage, message: failure.message)
+        return .measured(failed)
+    }
+}

@@ -1,0 +1,104 @@
+internal import FoundationEssentials
+package import Logging
+package import Telemetry
+internal import Transport
+
+/// Tells ingest every 30 s that the probe lives and how it is.
+///
+/// Runs on one owned thread. A heartbeat that cannot be posted is not kept: the next one says more.
+package final class HeartbeatReporter {
+    /// The time between two heartbeats, which ingest's view of the fleet counts on.
+    package static let interval = Duration.seconds(30)
+    private static let postTimeout = Duration.seconds(10)
+
+    private let urls: [HTTPURL]
+    private let posters: [HTTPPoster]
+    private let token: TokenSource
+    private let spool: any EventSpool
+    private let counters: ProbeCounters
+    private let logger: Logger
+    private let constant: Heartbeat
+    private let started = MonotonicInstant.now()
+    private var usage = ProcessUsage()
+    private var isFailing = false
+    private var preferred = 0
+
+    /// - Parameter constant: What does not change while the probe runs.
+    package init(
+        servers: [HTTPURL], constant: Heartbeat, spool: any EventSpool, dialer: Dialer,
+        token: TokenSource, userAgent: String, counters: ProbeCounters, logger: Logger
+    ) {
+        urls = servers.map { $0.with(requestTarget: $0.path(appending: "/api/v1/heartbeats")) }
+        posters = servers.map { _ in HTTPPoster(dialer: dialer, userAgent: userAgent) }
+        self.constant = constant
+        self.spool = spool
+        self.token = token
+        self.counters = counters
+        self.logger = logger
+    }
+
+    /// Reports at once and then at every interval until `stop` is triggered.
+    package func run(until stop: StopSignal) {
+        var next = MonotonicInstant.now()
+        repeat {
+            report(Patience(for: Self.postTimeout, interrupt: stop.interrupt))
+            next = max(next.advanced(by: Self.interval), .now())
+        } while !stop.sleep(until: next)
+    }
+
+    /// The heartbeat of this moment.
+    package func heartbeat() -> Heartbeat {
+        var heartbeat = constant
+        let now = WallClock.nowMilliseconds()
+        let status = spool.status
+        heartbeat.sentAtMilliseconds = now
+        heartbeat.uptimeSeconds = MonotonicInstant.now().since(started).inSeconds
+        heartbeat.spoolDepth = Int64(clamping: status.depth)
+        // Without a waiting event there is no age, which is not an age of zero.
+        heartbeat.spoolOldestAgeSeconds = status.oldestMeasuredAtMilliseconds.map {
+            max(0, Double(now &- $0) / 1000)
+        }
+        heartbeat.drops = Int64(clamping: status.dropped)
+        heartbeat.cpuPercent = usage.cpuPercent()
+        heartbeat.memoryBytes = ProcessUsage.memoryBytes()
+        heartbeat.lastError = counters.lastError
+        return heartbeat
+    }
+
+    private func report(_ patience: Patience) {
+        guard let body = try? JSONEncoder().encode(heartbeat()) else {
+            preconditionFailure("a heartbeat of texts and finite numbers can be encoded")
+        }
+        var reasons: [String] = []
+        for offset in urls.indices {
+            let index = (preferred + offset) % urls.count
+            if let reason = post(Array(body), to: index, patience) {
+                reasons.append("\(urls[index].authority): \(reason)")
+            } else {
+                preferred = index
+                counters.heartbeatsSent.add()
+                if isFailing { logger.info("heartbeats are taken again") }
+                isFailing = false
+                return
+            }
+        }
+        counters.heartbeatsFailed.add()
+        if !isFailing {
+            logger.warning(
+                "no server takes heartbeats",
+                metadata: ["reasons": "\(reasons.joined(separator: "; "))"])
+        }
+        isFailing = true
+    }
+
+    /// Posts to one server; gives what went wrong.
+    private func post(_ body: [UInt8], to index: Int, _ patience: Patience) -> String? {
+        do throws(HTTPFailure) {
+            let answer = try posters[index].post(
+                body, to: urls[index], token: token.current, patience)
+            return (200...299).contains(answer.status) ? nil : "answered \(answer.status)"
+        } catch {
+            return error.message
+        }
+    }
+}

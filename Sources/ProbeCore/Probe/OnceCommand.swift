@@ -1,0 +1,122 @@
+package import ServiceKit
+internal import Telemetry
+internal import Transport
+
+/// `probe once`: one measurement, for people or for programs.
+package struct OnceCommand: Sendable {
+    /// What `probe once --help` says.
+    package static let help = """
+        Usage: probe once URL [--json] [--timeout DURATION] [--ca-file PATH]
+                              [--max-body-bytes BYTES] [--client-id TEXT]
+
+        Measures URL once, as the probe does at every interval, and shows each stage's time.
+        Nothing is posted.
+
+          --json            print the event as JSON instead
+          --client-id       the name in the event (default: once)
+          --timeout         how long it may take (default: 10s)
+          --ca-file         PEM file with certificates to trust besides the system's
+          --max-body-bytes  where to stop reading the body (default: 16MiB)
+
+        Exit codes:
+          0   the target answered well
+          1   the measurement failed in a stage, or the answer's status was 400 or higher
+          64  the command line was used wrongly
+          69  this machine could not measure
+
+        """
+
+    private let target: Target
+    private let showsJSON: Bool
+    private let settings: Settings
+
+    private static let declared = ProbeSettings.measuring + [ProbeSettings.clientID]
+
+    /// The command in the arguments after `once`.
+    ///
+    /// - Throws: ``Misuse`` that says what is wrong with them.
+    package init(arguments: some Sequence<String>) throws(Misuse) {
+        var values: [String: String] = [:]
+        var positional: [String] = []
+        var json = false
+        var pending: String?
+        for argument in arguments {
+            if let name = pending {
+                values[name] = argument
+                pending = nil
+            } else if argument == "--json" {
+                json = true
+            } else if argument.hasPrefix("-") {
+                let parts = argument.split(separator: "=", maxSplits: 1)
+                guard let name = Self.declared.map(\.name).first(where: { "--\($0)" == parts[0] })
+                else { throw Misuse("unknown option \(parts[0])") }
+                if parts.count == 2 { values[name] = String(parts[1]) } else { pending = name }
+            } else {
+                positional.append(argument)
+            }
+        }
+        if let pending { throw Misuse("--\(pending) needs a value") }
+        guard let text = positional.first, positional.count == 1 else {
+            throw Misuse("give one URL to measure")
+        }
+        do throws(HTTPURL.Refusal) { target = try Target(text) } catch {
+            throw Misuse("\(error)")
+        }
+        do throws(ConfigurationError) {
+            settings = try Settings(Self.declared, values: values)
+        } catch {
+            throw Misuse("\(error)")
+        }
+        showsJSON = json
+    }
+
+    /// Measures; gives what to print and how to end.
+    package func run() -> (output: String, exitCode: ExitCode) {
+        let tls: TLSContext
+        do throws(TransportError) {
+            tls = try TLSContext.client(authorityFile: settings.optionalPath("ca-file"))
+        } catch {
+            return ("\(error.message)\n", .unavailable)
+        }
+        let meter = HTTPMeter(
+            dialer: Dialer(resolver: Resolver(), tls: tls),
+            timeout: settings.duration("timeout"),
+            bodyBytesMax: settings.integer("max-body-bytes"), userAgent: Product.userAgent)
+        let outcome =
+            switch target.kind {
+            case .http(let url): meter.measure(url)
+            }
+        switch outcome {
+        case .notMeasured(let reason):
+            return ("this machine could not measure: \(reason)\n", .unavailable)
+        case .measured(let measurement):
+            let text =
+                showsJSON
+                ? String(decoding: event(measurement).json, as: UTF8.self)
+                : measurement.waterfall(of: target.name.text)
+            return (text + "\n", measurement.failure == nil ? .success : .failure)
+        }
+    }
+
+    /// An event without a number: a single measurement belongs to no session.
+    private func event(_ measurement: Measurement) -> Event {
+        var generator = SystemRandomNumberGenerator()
+        return Event(
+            id: .random(using: &generator),
+            clientID: Name(settings.optionalString("client-id") ?? "once"), target: target.name,
+            measuredAtMilliseconds: measurement.startedAtMilliseconds,
+            context: NetworkContext(
+                sourceIP: measurement.sourceAddress.map { Name($0) },
+                resolver: ResolverAddress().current.map { Name($0) }),
+            metrics: measurement.metrics, errorStage: measurement.failure?.stage)
+    }
+
+    /// A command line that cannot be understood.
+    package struct Misuse: Error, Sendable, CustomStringConvertible {
+        package let description: String
+
+        init(_ description: String) {
+            self.description = description
+        }
+    }
+}

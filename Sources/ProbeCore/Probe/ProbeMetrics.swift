@@ -1,0 +1,57 @@
+package import ServiceKit
+
+/// The probe's metrics, read from its counters at each rendering.
+package enum ProbeMetrics {
+    /// Adds the metrics of `probe` to `registry`.
+    package static func register(_ probe: Probe, in registry: PrometheusRegistry) {
+        let counters = probe.counters
+        func counter(
+            _ name: String, _ help: String, _ labels: [(String, String)] = [],
+            _ read: @escaping @Sendable () -> UInt64
+        ) {
+            registry.counter("qoe_probe_" + name, help: help, labels: labels) { Double(read()) }
+        }
+        let measurements = "Measurements by what came of them."
+        counter("measurements_total", measurements, [("outcome", "success")]) {
+            counters.measurementsSucceeded.total
+        }
+        counter("measurements_total", measurements, [("outcome", "error")]) {
+            counters.measurementsFailed.total
+        }
+        counter("measurements_total", measurements, [("outcome", "not_made")]) {
+            counters.measurementsNotMade.total
+        }
+        let slots = "Slots of the schedule in which a target was not measured."
+        counter("slots_skipped_total", slots, [("reason", "missed")]) { counters.slotsMissed.total }
+        counter("slots_skipped_total", slots, [("reason", "busy")]) { counters.slotsSkipped.total }
+        let events = "Events that left the spool, by how."
+        counter("events_total", events, [("fate", "delivered")]) { counters.eventsDelivered.total }
+        counter("events_total", events, [("fate", "refused")]) { counters.eventsRefused.total }
+        counter("events_total", events, [("fate", "dropped")]) { probe.spool.status.dropped }
+        counter("posts_total", "Posts of events that a server answered.") {
+            counters.postsAnswered.total
+        }
+        counter("post_failures_total", "Posts of events that have to be tried again.") {
+            counters.postsFailed.total
+        }
+        let heartbeats = "Heartbeats by what came of them."
+        counter("heartbeats_total", heartbeats, [("outcome", "sent")]) {
+            counters.heartbeatsSent.total
+        }
+        counter("heartbeats_total", heartbeats, [("outcome", "failed")]) {
+            counters.heartbeatsFailed.total
+        }
+        registry.gauge("qoe_probe_spool_events", help: "Events that wait for delivery.") {
+            Double(probe.spool.status.depth)
+        }
+        registry.gauge("qoe_probe_spool_bytes", help: "The bytes of their JSON.") {
+            Double(probe.spool.status.bytes)
+        }
+        registry.gauge("qoe_probe_measurements_in_flight", help: "Measurements under way.") {
+            Double(probe.measurementsInFlight)
+        }
+        registry.gauge(
+            "qoe_probe_lookups_open", help: "Lookups that the system has not answered."
+        ) { Double(probe.lookupsOpen) }
+    }
+}

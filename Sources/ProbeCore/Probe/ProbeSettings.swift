@@ -1,0 +1,81 @@
+package import ServiceKit
+
+/// What an operator can set of a probe.
+package enum ProbeSettings {
+    /// All settings of `probe`.
+    package static let all =
+        [target, ingestURL, tokenFile, token, clientID, stateDirectory, interval]
+        + measuring + [maxInFlight, spoolEvents, networkType, isp, asn, region, label]
+
+    /// The settings that decide how one measurement is made.
+    package static let measuring = [timeout, maxBodyBytes, authorityFile]
+
+    static let target = Setting(
+        "target", .urls(schemes: ["http", "https"]), environment: ["QOE_TARGETS"],
+        isRequired: true,
+        help: "What to measure: each gets one GET over a fresh connection at every interval."
+            + " Redirects are not followed; a redirect is the measured answer.")
+
+    static let ingestURL = Setting(
+        "ingest-url", .urls(schemes: ["http", "https"]), isRequired: true,
+        help: "Where to post events: base addresses of ingest, the preferred first. The next one"
+            + " takes over when one fails.")
+
+    static let tokenFile = Setting(
+        "token-file", .path,
+        help: "File with the token for ingest; only the probe's user should be able to read it."
+            + " Read again when ingest does not know the token.")
+
+    static let token = Setting(
+        "token", .string, isSecret: true,
+        help: "The token itself. Prefer a file: command lines and environments are seen by others.")
+
+    static let clientID = Setting(
+        "client-id", .string,
+        help: "The probe's name in all its events, at most 255 bytes. Without it, one is made once"
+            + " and kept in the state folder.")
+
+    static let stateDirectory = Setting(
+        "state-dir", .path,
+        help: "Folder for what must outlive the probe. Default: /var/lib/qoe-probe for root,"
+            + " else $XDG_STATE_HOME/qoe-probe or ~/.local/state/qoe-probe.")
+
+    static let interval = Setting(
+        "interval", .durationIn(.milliseconds(100)...(.seconds(86400))), default: "10s",
+        help: "The time between two measurements of one target. When in it a target is measured"
+            + " follows from its name and the probe's, so that probes do not herd.")
+
+    static let timeout = Setting(
+        "timeout", .durationIn(.milliseconds(10)...(.seconds(600))), default: "10s",
+        help: "How long one measurement may take; it may exceed the interval.")
+
+    static let maxBodyBytes = Setting(
+        "max-body-bytes", .byteCount(1...(1 << 40)), default: "16MiB",
+        help: "The byte budget of one measurement: a longer body is left, and has no total time.")
+
+    static let authorityFile = Setting(
+        "ca-file", .path,
+        help: "PEM file with certificates to trust besides the system's.")
+
+    static let maxInFlight = Setting(
+        "max-in-flight", .integer(1...256), default: "32",
+        help: "The most measurements at once; what is due beyond is skipped and counted.")
+
+    static let spoolEvents = Setting(
+        "spool-events", .integer(1...1_000_000), default: "\(MemorySpool.countMaxDefault)",
+        help: "The most events that wait for delivery; beyond, the oldest are dropped and counted."
+            + " An event takes about half a kilobyte.")
+
+    static let networkType = Setting(
+        "network-type", .string, help: "The kind of network, such as wifi, ethernet, cellular.")
+
+    static let isp = Setting("isp", .string, help: "The provider of the network.")
+
+    static let asn = Setting(
+        "asn", .integer(0...4_294_967_295), help: "The number of the network's autonomous system.")
+
+    static let region = Setting("region", .string, help: "Where the probe is.")
+
+    static let label = Setting(
+        "label", .strings, help: "name=value, shown in the fleet; may be given several times.")
+}

@@ -1,0 +1,159 @@
+internal import Configuration
+internal import Synchronization
+
+/// Finds and checks a program's settings: command line, then environment, then file, then default.
+struct SettingsLoader: Sendable {
+    /// Everything declared, the shared settings included.
+    let settings: [Setting]
+    let arguments: [String]
+    let environment: [String: String]
+
+    /// What loading found.
+    struct Result: Sendable {
+        /// Nil when there are problems.
+        var settings: Settings?
+        var action: CommandLineAction?
+        var problems: [ConfigurationProblem]
+        var warnings: [ConfigurationProblem]
+    }
+
+    /// Reads every layer anew, the file included. Never throws: problems are part of the result.
+    func load() -> Result {
+        let commandLine = CommandLineLayer(arguments: arguments, settings: settings)
+        let environment = ConfigurationLayer(environment: environment, settings: settings)
+        let configName = SharedSettings.config.name
+        var layers = [commandLine.layer, environment]
+        let file = commandLine.layer.values[configName] ?? environment.values[configName]
+        if let path = file?.texts.first, let origin = file?.origin {
+            layers.append(fileLayer(path: path, namedBy: origin))
+        }
+        var result = Result(
+            action: commandLine.action, problems: layers.flatMap(\.problems),
+            warnings: layers.flatMap(\.warnings))
+        do {
+            result.settings = try Self.resolve(settings, layers: layers)
+        } catch {
+            result.problems += error.problems
+        }
+        if !result.problems.isEmpty { result.settings = nil }
+        return result
+    }
+
+    private func fileLayer(path: String, namedBy origin: SettingOrigin) -> ConfigurationLayer {
+        var layer = ConfigurationLayer()
+        do {
+            let text = try TextFile.read(path, limit: Self.largestFile)
+            let allowed = settings.filter { $0.name != SharedSettings.config.name }
+            layer = ConfigurationLayer(yaml: text, path: path, settings: allowed)
+        } catch {
+            let problem = "\(error) (named by \(origin))"
+            layer.problems = [ConfigurationProblem(place: path, message: problem)]
+        }
+        return layer
+    }
+
+    /// A configuration is a page of text; more is a mistake, such as a log or a device.
+    private static let largestFile = 1 << 20
+
+    /// Layers what was written and checks it.
+    ///
+    /// - Parameter layers: The strongest first.
+    /// - Throws: Every problem of every value, also of values that a stronger layer hides: a
+    ///   mistake is a mistake even where it does no harm today.
+    static func resolve(
+        _ settings: [Setting], layers: [ConfigurationLayer]
+    ) throws(ConfigurationError) -> Settings {
+        var problems: [ConfigurationProblem] = []
+        for layer in layers {
+            for setting in settings {
+                guard let written = layer.values[setting.name] else { continue }
+                do {
+                    _ = try setting.value(of: written.texts)
+                } catch {
+                    problems.append(
+                        ConfigurationProblem(setting.name, at: written.origin, error.message))
+                }
+            }
+        }
+        let layering = Layering(layers, settings: settings)
+        var entries: [Settings.Entry] = []
+        for setting in settings {
+            guard let written = layering.winner(for: setting) else {
+                if setting.isRequired { problems.append(missing(setting)) }
+                entries.append(.init(setting: setting, value: nil, texts: [], origin: .default))
+                continue
+            }
+            let value = try? setting.value(of: written.texts)
+            precondition(
+                value != nil || written.origin != .default,
+                "the default of '\(setting.name)' is not valid")
+            entries.append(
+                .init(
+                    setting: setting, value: value, texts: written.texts, origin: written.origin))
+        }
+        guard problems.isEmpty else { throw ConfigurationError(problems) }
+        return Settings(entries: entries)
+    }
+
+    private static func missing(_ setting: Setting) -> ConfigurationProblem {
+        let variable = setting.environment.first.map { ", \($0)" } ?? ""
+        return ConfigurationProblem(
+            place: setting.name,
+            message: "is required; set it with \(setting.flag)\(variable) or '\(setting.name):' in"
+                + " the file")
+    }
+}
+
+/// The layers as providers of one reader, which also tells which of them answered.
+private struct Layering {
+    private let layers: [ConfigurationLayer]
+    private let defaults: [String: WrittenValue]
+    private let reader: ConfigReader
+    private let accesses = AccessRecorder()
+
+    init(_ layers: [ConfigurationLayer], settings: [Setting]) {
+        var defaults: [String: WrittenValue] = [:]
+        for setting in settings {
+            guard let text = setting.default else { continue }
+            defaults[setting.name] = WrittenValue(texts: [text], origin: .default)
+        }
+        self.layers = layers
+        self.defaults = defaults
+        let providers = (layers.map(\.values) + [defaults]).enumerated().map { index, values in
+            InMemoryProvider(
+                name: "\(index)",
+                values: Dictionary(
+                    values.map { name, written in
+                        // URLs may hold passwords, so that no access log may show them either.
+                        (
+                            AbsoluteConfigKey([name]),
+                            ConfigValue(.stringArray(written.texts), isSecret: true)
+                        )
+                    }, uniquingKeysWith: { first, _ in first }))
+        }
+        reader = ConfigReader(providers: providers, accessReporter: accesses)
+    }
+
+    /// What the strongest layer says of the setting.
+    func winner(for setting: Setting) -> WrittenValue? {
+        guard let texts = reader.stringArray(forKey: ConfigKey([setting.name]), isSecret: true),
+            let answered = accesses.lastAnswer
+        else { return nil }
+        let layer = answered < layers.count ? layers[answered].values : defaults
+        return layer[setting.name].map { WrittenValue(texts: texts, origin: $0.origin) }
+    }
+}
+
+/// Remembers which provider answered the last access.
+private final class AccessRecorder: AccessReporter {
+    private let answer = Mutex<Int?>(nil)
+
+    /// The position of the provider.
+    var lastAnswer: Int? { answer.withLock { $0 } }
+
+    func report(_ event: AccessEvent) {
+        // The reader asks in order and stops at the first that knows the key.
+        let position = event.providerResults.firstIndex { (try? $0.result.get().value) != nil }
+        answer.withLock { $0 = position }
+    }
+}

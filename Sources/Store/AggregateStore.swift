@@ -1,0 +1,70 @@
+package import Postgres
+internal import Telemetry
+internal import Windowing
+
+/// The aggregates and the progress of partitions, behind one connection.
+///
+/// Blocking: use it from the connection's owned thread. Nothing here retries; a
+/// ``PostgresError`` says by ``PostgresError/retry`` whether to, and by
+/// ``PostgresError/needsNewConnection`` whether that takes a new store.
+package final class AggregateStore {
+    let connection: PostgresConnection
+    let cellType: PostgresTypeID
+
+    /// Prepares the session of `connection` for writing.
+    ///
+    /// A transaction that stands still is ended by the server, so that a frozen owner cannot hold
+    /// its row, and a statement that runs or waits too long is given up.
+    package init(_ connection: PostgresConnection) throws(PostgresError) {
+        self.connection = connection
+        try connection.execute(
+            """
+            SET idle_in_transaction_session_timeout = '3s';
+            SET statement_timeout = '30s';
+            SET lock_timeout = '5s';
+            SET timezone = 'UTC';
+            -- Raised, never lowered: a cluster may ask for more than "on".
+            SELECT set_config('synchronous_commit', 'on', false)
+                WHERE current_setting('synchronous_commit') IN ('off', 'local');
+            """)
+        cellType = try connection.typeID(of: "qoe_cell")
+    }
+
+    /// The identity of the server behind the connection.
+    package func serverIdentity() throws(PostgresError) -> ServerIdentity {
+        // Right after a promotion the control file still names the old timeline; the name of the
+        // current log file is right, but only a primary has one.
+        let result = try connection.query(
+            PostgresStatement(
+                "server_identity",
+                """
+                SELECT system_identifier, CASE WHEN pg_is_in_recovery()
+                    THEN (SELECT timeline_id::bigint FROM pg_control_checkpoint())
+                    ELSE ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))
+                        ::bit(64)::bigint END, pg_is_in_recovery()
+                FROM pg_control_system()
+                """))
+        var row = try result.only()
+        return ServerIdentity(
+            systemIdentifier: try row.next(), timeline: try row.next(),
+            isInRecovery: try row.next())
+    }
+}
+
+extension PostgresResult {
+    /// The first row of a result that always has one.
+    func only() throws(PostgresError) -> PostgresRow {
+        guard let first else {
+            throw PostgresError(.unexpectedResult, "a row was expected")
+        }
+        return first
+    }
+}
+
+extension PostgresTimestamp {
+    /// The instant of optional Unix milliseconds.
+    init?(milliseconds: Int64?) {
+        guard let milliseconds else { return nil }
+        self.init(milliseconds: milliseconds)
+    }
+}

@@ -1,0 +1,85 @@
+package import Postgres
+package import Telemetry
+package import Windowing
+
+/// The right to write the effects of a partition: what every write names as its fence.
+package struct PartitionOwnership: Hashable, Sendable {
+    package let stream: String
+    package let partition: Int
+    /// Sequences are compared within one generation of the stream only.
+    package let generation: Int32
+    /// Random, fresh at every acquisition. (The epoch alone is issued twice when a failover loses
+    /// its increment.)
+    package let nonce: UniqueID
+    package let epoch: Int64
+    /// How long the partition is kept without a write or a renewal.
+    package let lease: Duration
+}
+
+/// A partition just acquired, as its row stood at that moment.
+package struct OwnedPartition: Sendable {
+    package let ownership: PartitionOwnership
+    package let progress: PartitionProgress
+    /// When the stream was created, Unix nanoseconds; nil before that was first recorded.
+    package let streamCreatedNanoseconds: Int64?
+    /// Newest first.
+    package let anchors: [StreamAnchor]
+}
+
+/// The answer to ``AggregateStore/acquirePartition(stream:partition:owner:nonce:lease:)``.
+package enum Acquisition: Sendable {
+    case acquired(OwnedPartition)
+    /// Another owner's lease is alive, by the server's clock.
+    case heldByOther(owner: String, until: PostgresTimestamp)
+}
+
+/// What an owner does with its partition, for operators.
+package enum PartitionActivity: String, Sendable {
+    case running
+    /// Being handed over: no more is read, the last flush is on its way.
+    case draining
+    /// Messages that were needed are gone; see `lost_ranges`.
+    case dataLoss = "data_loss"
+}
+
+/// Why a flush did not succeed.
+package enum FlushError: Error, Equatable, Sendable {
+    /// Another owner, generation or progress is in the table; nothing was written. The state in
+    /// memory is not the table's any more: drop it.
+    case fenced
+    /// The answer to COMMIT was lost: ask ``AggregateStore/outcome(of:by:)`` on a new connection.
+    case unknownOutcome(PostgresError)
+    /// Nothing was written.
+    case failed(PostgresError)
+}
+
+/// What became of a flush whose answer was lost.
+package enum FlushOutcome: Equatable, Sendable {
+    case committed
+    /// The same batch may be flushed again.
+    case notCommitted
+    /// The partition has another owner or other progress.
+    case fenced
+}
+
+/// What a flush wrote.
+package struct FlushReceipt: Equatable, Sendable {
+    /// Cells that the table has from a newer message: always 0 unless something is wrong.
+    package var blockedCells = 0
+    /// Sessions that the table has from a newer message: always 0 unless something is wrong.
+    package var blockedSessions = 0
+    /// Probes that the table has from a newer heartbeat.
+    package var blockedProbes = 0
+
+    package init() {}
+}
+
+/// The identity of the server behind a connection; compared on every reconnect.
+package struct ServerIdentity: Hashable, Sendable {
+    /// `system_identifier` of the cluster: the same on all its replicas.
+    package let systemIdentifier: Int64
+    /// Grows by one at every promotion; a lower one than seen before is a primary left behind.
+    package let timeline: Int64
+    /// Whether the server is a standby.
+    package let isInRecovery: Bool
+}

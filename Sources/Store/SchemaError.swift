@@ -1,0 +1,31 @@
+package import Postgres
+
+/// Why the schema cannot be used or migrated.
+package enum SchemaError: Error, Equatable, Sendable {
+    /// The database has run migrations that this program does not know.
+    case databaseIsNewer(database: Int32, program: Int32)
+    /// The database ran another text under the same version.
+    case changed(version: Int32, name: String)
+    /// Migrations of this program have not been run.
+    case behind(database: Int32, program: Int32)
+    /// PostgreSQL failed.
+    case postgres(PostgresError)
+}
+
+extension SchemaError: CustomStringConvertible {
+    /// Says what to do as well.
+    package var description: String {
+        switch self {
+        case .databaseIsNewer(let database, let program):
+            "the database's schema is at version \(database), this program knows \(program): "
+                + "run a newer program, there is no way back"
+        case .changed(let version, let name):
+            "migration \(version) (\(name)) is not the one that the database has run: "
+                + "this program was built from another history"
+        case .behind(let database, let program):
+            "the database's schema is at version \(database), this program needs \(program): "
+                + "run qoectl db migrate"
+        case .postgres(let error): error.description
+        }
+    }
+}

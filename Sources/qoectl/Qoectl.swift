@@ -1,0 +1,27 @@
+import ArgumentParser
+import ServiceKit
+
+/// The operator's tool.
+@main
+struct Qoectl: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "qoectl",
+        abstract: "Runs and looks after the Network QoE Telemetry Platform.",
+        discussion: """
+            Try it on this machine:    qoectl local up
+            Look at what it measured:  qoectl local psql
+            Prepare a database:        qoectl db migrate --postgres-url postgresql://qoe@db/telemetry
+            Let a probe in:            qoectl token create --tokens-file tokens.yaml --client probe-001
+            """,
+        version: Build.version,
+        subcommands: [LocalCommand.self, DatabaseCommand.self])
+}
+
+/// Ends the command with a line that says what is wrong and what to do.
+struct CommandFailure: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}

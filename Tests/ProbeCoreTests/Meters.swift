@@ -1,0 +1,72 @@
+import TargetServing
+import ProbeCore
+import TestKit
+import Telemetry
+import Testing
+import Transport
+
+/// Measures with the defaults of a test.
+func measure(
+    _ url: String, timeout: Duration = .seconds(20), bodyBytesMax: Int = 16 << 20,
+    authorityFile: String? = nil
+) throws -> Measurement {
+    let resolver = Resolver()
+    defer { resolver.shutDown() }
+    let meter = HTTPMeter(
+        dialer: Dialer(
+            resolver: resolver, tls: try TLSContext.client(authorityFile: authorityFile)),
+        timeout: timeout, bodyBytesMax: bodyBytesMax, userAgent: "test")
+    switch meter.measure(try HTTPURL(url)) {
+    case .measured(let measurement): return measurement
+    case .notMeasured(let reason): throw NotMeasured(reason: reason)
+    }
+}
+
+struct NotMeasured: Error {
+    let reason: String
+}
+
+/// A target server and the folder of its certificates.
+final class LocalTarget: Sendable {
+    private let server: TargetServer
+    private let folder: String
+
+    init(host: String = "127.0.0.1") throws {
+        folder = try makeTemporaryFolder()
+        server = try TargetServer(folder: folder, host: host)
+    }
+
+    func stop() {
+        server.stop()
+        removeFolder(folder)
+    }
+
+    var httpURL: String { server.httpURL }
+    var httpsURL: String { server.httpsURL }
+    var authorityFile: String { server.authorityFile }
+    /// With a name that has to be looked up.
+    var namedURL: String { httpURL.replacing("127.0.0.1", with: "localhost") }
+    var namedSecureURL: String { httpsURL.replacing("127.0.0.1", with: "localhost") }
+}
+
+/// The time of a stage in ms; fails the test when it was not measured.
+func value(_ metric: Metric, of measurement: Measurement) throws -> Double {
+    try #require(measurement.metrics[metric], "\(metric) was not measured").inUnit
+}
+
+/// A folder with an authority's certificate and a server's, for these names.
+struct Certificates {
+    let authorityFile: String
+    let serverTLS: TLSContext
+
+    init(in folder: String, for names: [String], validFor: Duration = .seconds(3600)) throws {
+        let authority = try LocalAuthority()
+        authorityFile = "\(folder)/ca.pem"
+        try authority.writeCertificate(to: authorityFile)
+        try authority.issue(
+            for: names, validFor: validFor, certificateFile: "\(folder)/server.pem",
+            keyFile: "\(folder)/server.key")
+        serverTLS = try TLSContext.server(
+            certificateFile: "\(folder)/server.pem", keyFile: "\(folder)/server.key")
+    }
+}
