@@ -37,12 +37,13 @@ func withOwnedPartition(
     }
 }
 
-/// Acquires partition 3 of the stream `EVENTS`, or returns nil when another owner has it.
+/// Acquires a partition of the stream `EVENTS`, or returns nil when another owner has it.
 func acquire(
-    _ store: AggregateStore, owner: String, nonce: UInt64 = 1, lease: Duration = .seconds(60)
+    _ store: AggregateStore, owner: String, partition: Int = 3, nonce: UInt64 = 1,
+    lease: Duration = .seconds(60)
 ) throws -> OwnedPartition? {
     let answer = try store.acquirePartition(
-        stream: "EVENTS", partition: 3, owner: owner, nonce: UniqueID(high: 7, low: nonce),
+        stream: "EVENTS", partition: partition, owner: owner, nonce: UniqueID(high: 7, low: nonce),
         lease: lease)
     guard case .acquired(let owned) = answer else { return nil }
     return owned
