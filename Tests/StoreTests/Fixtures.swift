@@ -13,12 +13,24 @@ func connect(_ url: String) throws -> PostgresConnection {
     try PostgresConnection(to: PostgresConnectionString(url))
 }
 
-/// The schema of this program, with partitions for the fixtures' days.
+/// The schema of this program, with partitions for the fixtures' days alone: each one is a dozen
+/// files that every test copies.
 private let schema = PostgresTemplate { url in
     let connection = try connect(url)
     defer { connection.close() }
     _ = try Schema().migrate(connection)
-    try connection.execute("SELECT qoe_ensure_partitions('2024-02-29', '2024-03-02')")
+    try connection.execute(
+        """
+        DO $$
+        DECLARE partition regclass;
+        BEGIN
+            FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'agg_1m'::regclass
+            LOOP
+                EXECUTE format('DROP TABLE %s', partition);
+            END LOOP;
+        END $$;
+        SELECT qoe_ensure_partitions('2024-02-29', '2024-03-02');
+        """)
 }
 
 /// Runs `body` with a migrated database.
