@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// The folder that a local stack keeps everything in, and that only one stack uses at a time.
-package struct StackFolder: Sendable {
+package struct StackFolder: Sendable, Equatable {
     /// Its absolute path.
     package let path: String
 

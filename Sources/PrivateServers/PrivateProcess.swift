@@ -209,9 +209,9 @@ extension PrivateProcess {
                 "--clear-groups",
             ]
         }
-        guard let program = try? Program.find("setpriv", debianPackage: "util-linux") else {
+        guard let program = try? InstalledProgram.find("setpriv", debianPackage: "util-linux") else {
             guard launch.account == nil else {
-                _ = try Program.find("setpriv", debianPackage: "util-linux")
+                _ = try InstalledProgram.find("setpriv", debianPackage: "util-linux")
                 return []
             }
             // Without it an orphan is possible; the pid file still finds it.

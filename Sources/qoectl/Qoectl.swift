@@ -14,7 +14,7 @@ struct Qoectl: ParsableCommand {
             Let a probe in:            qoectl token create --tokens-file tokens.yaml --client probe-001
             """,
         version: Build.version,
-        subcommands: [LocalCommand.self, DatabaseCommand.self, TokenCommand.self])
+        subcommands: [LocalCommand.self, DatabaseCommand.self])
 }
 
 /// Ends the command with a line that says what is wrong and what to do.

@@ -64,7 +64,7 @@ struct NATSServerTests {
 
     @Test func `a missing program is told with its package`() {
         #expect {
-            try Program.find("no-such-server", debianPackage: "some-package")
+            try InstalledProgram.find("no-such-server", debianPackage: "some-package")
         } throws: { error in
             "\(error)".contains("apt install some-package")
         }
@@ -98,7 +98,7 @@ struct NATSServerTests {
             let log = "\(folder)/log"
             let process = try PrivateProcess(
                 PrivateProcess.Launch(
-                    name: "setpriv", executable: try Program.find("setpriv", debianPackage: ""),
+                    name: "setpriv", executable: try InstalledProgram.find("setpriv", debianPackage: ""),
                     arguments: ["--dump"], logFile: log, pidFile: "\(folder)/pid"))
             #expect(process.waitForExit(within: .seconds(10)) == .code(0))
             let dump = try String(contentsOfFile: log, encoding: .utf8)
