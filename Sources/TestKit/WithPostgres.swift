@@ -105,7 +105,7 @@ private func create(_ database: String, on server: PostgresServer, from source: 
     try administer(
         server,
         "CREATE DATABASE \(database) OWNER \(server.settings.role) "
-            + "TEMPLATE \(source ?? "template1")")
+            + "TEMPLATE \(source ?? "template1") STRATEGY FILE_COPY")
 }
 
 /// Runs `body` with a PostgreSQL of its own in a temporary folder; both are gone afterwards.
