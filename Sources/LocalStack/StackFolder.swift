@@ -34,7 +34,7 @@ package struct StackFolder: Sendable, Equatable {
     var postgres: String { "\(path)/postgres" }
     var nats: String { "\(path)/nats" }
     var targets: String { "\(path)/targets" }
-    var tokensFile: String { "\(path)/tokens.yaml" }
+    var tokensFile: String { "\(path)/tokens.json" }
     /// The secret that the local probes and the printed `curl` command use.
     var tokenFile: String { "\(path)/token" }
     /// How to open the database, its password included: a connection service file of libpq.
