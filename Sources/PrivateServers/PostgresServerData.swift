@@ -30,7 +30,9 @@ struct PostgresServerData {
     /// The path of one of the server's programs, of the cluster's own version if it is installed.
     func program(_ name: String) throws(PrivateServerError) -> String {
         if let folder = settings.programFolder { return "\(folder)/\(name)" }
-        if let found = try? InstalledProgram.find(name, debianPackage: "postgresql") { return found }
+        if let found = try? InstalledProgram.find(name, debianPackage: "postgresql") {
+            return found
+        }
         let parent = "/usr/lib/postgresql"
         var versions = entries(of: parent).compactMap { Int($0) }.sorted(by: >)
         if let own = majorVersion.flatMap({ Int($0) }), versions.contains(own) {

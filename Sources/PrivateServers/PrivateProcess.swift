@@ -224,7 +224,8 @@ extension PrivateProcess {
                 "--clear-groups",
             ]
         }
-        guard let program = try? InstalledProgram.find("setpriv", debianPackage: "util-linux") else {
+        guard let program = try? InstalledProgram.find("setpriv", debianPackage: "util-linux")
+        else {
             guard launch.account == nil else {
                 _ = try InstalledProgram.find("setpriv", debianPackage: "util-linux")
                 return []
