@@ -74,6 +74,7 @@ let package = Package(
             name: "CNATS", pkgConfig: "libnats", providers: [.apt(["libnats-dev"])]),
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .target(name: "CDigests", linkerSettings: [.linkedLibrary("crypto")]),
         .target(
             name: "CEventParser", cxxSettings: [.unsafeFlags(["-O2"])],
             linkerSettings: [.linkedLibrary("simdjson")]),
@@ -115,8 +116,9 @@ let package = Package(
         library(
             "IngestCore",
             [
-                "Blocks", "Bus", "EventParsing", "NATSClient", "ServiceKit", "Telemetry",
-                .lifecycle, .logging, .nioCore, .nioHTTP1, .nioPosix,
+                "Blocks", "Bus", "CDigests", "EventParsing", "NATSClient", "OwnedThreads",
+                "ServiceKit", "Telemetry", .lifecycle, .logging, .metrics, .nioCore, .nioHTTP1,
+                .nioPosix, .systemPackage,
             ]),
         library(
             "AggregatorCore",
@@ -163,12 +165,24 @@ let package = Package(
         tests("Blocks", ["Telemetry", "TestKit"]),
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
+        tests("EventParsing", ["Blocks", "Telemetry", "TestKit"]),
         tests("OwnedThreads"),
         tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
         tests("Postgres", ["OwnedThreads", "PrivateServers", "TestKit"]),
-        tests("Store", ["Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
-        tests("Bus", ["NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
+        tests(
+            "Store",
+            ["OwnedThreads", "Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
+        tests(
+            "Bus",
+            ["Blocks", "Telemetry", "NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),
+        tests(
+            "IngestCore",
+            [
+                "Blocks", "Bus", "EventParsing", "NATSClient", "PrivateServers", "ServiceKit",
+                "Telemetry", "TestKit", .logging, .nioCore, .nioPosix,
+            ]),
+        tests("LocalStack", ["OwnedThreads", "Postgres", "TestKit"]),
         tests(
             "AggregatorCore",
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),

@@ -21,6 +21,8 @@ package struct AggregatorMetrics: Sendable {
     private let failuresUnavailable: Counter
     private let failuresRefused: Counter
     private let logFailures: Counter
+    private let heartbeats: Counter
+    private let heartbeatsDeadLettered: Counter
     private let factory: any MetricsFactory
 
     package init(factory: any MetricsFactory) {
@@ -43,6 +45,8 @@ package struct AggregatorMetrics: Sendable {
         failuresUnavailable = counter("failures_total", [("reason", "unavailable")])
         failuresRefused = counter("failures_total", [("reason", "refused")])
         logFailures = counter("log_failures_total")
+        heartbeats = counter("heartbeats_total")
+        heartbeatsDeadLettered = counter("heartbeats_dead_lettered_total")
     }
 
     func count(_ error: TablesError) {
@@ -56,6 +60,11 @@ package struct AggregatorMetrics: Sendable {
 
     func countLogFailure() {
         logFailures.increment()
+    }
+
+    func recordHeartbeats(_ count: Int, deadLetters: Int) {
+        heartbeats.increment(by: count)
+        heartbeatsDeadLettered.increment(by: deadLetters)
     }
 
     /// Adds what a committed flush has added.

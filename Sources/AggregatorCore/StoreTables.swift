@@ -1,118 +1,36 @@
+internal import Bus
 internal import Logging
 internal import Postgres
-internal import ServiceKit
 internal import Store
 internal import Telemetry
 internal import Windowing
 
-/// The tables in PostgreSQL, behind one connection that is made anew after it broke.
+/// The tables in PostgreSQL.
 final class StoreTables: AggregateTables {
-    /// How to reach the database, and as whom.
-    struct Settings: Sendable {
-        var url: PostgresConnectionString
-        /// Names the instance to operators.
-        var owner: String
-        var stream: String
-        var lease: Duration
-    }
-
-    private let settings: Settings
-    private let interrupt: PostgresInterrupt
-    private let health: HealthRegistry
+    private let database: StoreConnection
+    private let owner: String
+    private let lease: Duration
     private let logger: Logger
-    private var store: AggregateStore?
     private var ownerships: [Ownership: PartitionOwnership] = [:]
-    private var identity: ServerIdentity?
-    /// The days that are known to have a partition of `agg_1m`.
+    /// The days that are known to have a partition of `agg_1m`, as of `preparedConnection`.
     private var preparedDays: Set<Int64> = []
+    private var preparedConnection = 0
 
-    init(
-        _ settings: Settings, interrupt: PostgresInterrupt, health: HealthRegistry, logger: Logger
-    ) {
-        self.settings = settings
-        self.interrupt = interrupt
-        self.health = health
+    /// - Parameter owner: Names the instance to operators.
+    init(database: StoreConnection, owner: String, lease: Duration, logger: Logger) {
+        self.database = database
+        self.owner = owner
+        self.lease = lease
         self.logger = logger
     }
 
-    // MARK: Connection
-
-    private func connected() throws(TablesError) -> AggregateStore {
-        if let store { return store }
-        let opened = try attempt { () throws(PostgresError) in
-            let connection = try PostgresConnection(to: settings.url, interrupt: interrupt)
-            return (connection, try AggregateStore(connection))
-        }
-        do throws(SchemaError) {
-            try Schema().requireCurrent(opened.0)
-        } catch {
-            report(failing: error.description)
-            throw .unavailable(error.description)
-        }
-        let found = try attempt { () throws(PostgresError) in try opened.1.serverIdentity() }
-        try check(found)
-        identity = found
-        preparedDays = []
-        store = opened.1
-        health.report("postgres", .ready)
-        logger.info("connected to PostgreSQL", metadata: ["host": "\(opened.0.host ?? "")"])
-        return opened.1
-    }
-
-    /// A lower timeline is a primary that was left behind by a failover: what it would take is lost.
-    private func check(_ found: ServerIdentity) throws(TablesError) {
-        guard let known = identity else { return }
-        let reason: String
-        if found.systemIdentifier != known.systemIdentifier {
-            reason = "another database cluster answers under the same name; restart to accept it"
-        } else if found.timeline < known.timeline {
-            reason =
-                "the server is on timeline \(found.timeline), a newer primary was seen on "
-                + "\(known.timeline): it was left behind by a failover"
-        } else {
-            return
-        }
-        report(failing: reason)
-        throw .unavailable(reason)
-    }
-
-    private func attempt<Value>(
-        _ body: () throws(PostgresError) -> Value
-    ) throws(TablesError) -> Value {
-        do {
-            return try body()
-        } catch {
-            throw failure(error)
-        }
-    }
-
-    /// What a failure means, after forgetting a connection that is of no more use.
-    private func failure(_ error: PostgresError) -> TablesError {
-        if error.needsNewConnection {
-            store = nil
-        }
-        report(failing: error.description)
-        switch error.retry {
-        case .retriable: return .unavailable(error.description)
-        case .unknownOutcome: return .unknownOutcome(error.description)
-        case .permanent: return .refused(error.description)
-        }
-    }
-
-    private func report(failing reason: String) {
-        health.report("postgres", .failing(reason: reason))
-    }
-
-    // MARK: AggregateTables
-
     func acquire(partition: Int, nonce: UniqueID) throws(TablesError) -> Acquisition {
-        let store = try connected()
-        let acquired = try attempt { () throws(PostgresError) in
+        let acquisition = try database.perform { store throws(PostgresError) in
             try store.acquirePartition(
-                stream: settings.stream, partition: partition, owner: settings.owner, nonce: nonce,
-                lease: settings.lease)
+                stream: BusStream.events, partition: partition, owner: owner, nonce: nonce,
+                lease: lease)
         }
-        switch acquired {
+        switch acquisition {
         case .heldByOther(let owner, _):
             return .heldByOther(owner)
         case .acquired(let owned):
@@ -132,26 +50,23 @@ final class StoreTables: AggregateTables {
     }
 
     func renew(_ ownership: Ownership) throws(TablesError) {
-        let store = try connected()
         let fence = try fence(of: ownership)
-        let isOurs = try attempt { () throws(PostgresError) in
-            try store.renew(fence, activity: .running)
+        let isOurs = try database.perform { store throws(PostgresError) in
+            try store.renew(fence)
         }
         guard isOurs else { throw .fenced(partition: ownership.partition) }
     }
 
     func release(_ ownership: Ownership) throws(TablesError) {
-        let store = try connected()
         let fence = try fence(of: ownership)
         ownerships[ownership] = nil
-        _ = try attempt { () throws(PostgresError) in try store.release(fence) }
+        _ = try database.perform { store throws(PostgresError) in try store.release(fence) }
     }
 
     func load(
         cells: [CellKey], sessions: [SessionKey]
     ) throws(TablesError) -> (cells: [CellRow], sessions: [SessionRow]) {
-        let store = try connected()
-        return try attempt { () throws(PostgresError) in
+        try database.perform { store throws(PostgresError) in
             (
                 cells.isEmpty ? [] : try store.load(cells: cells),
                 sessions.isEmpty ? [] : try store.load(sessions: sessions)
@@ -160,29 +75,28 @@ final class StoreTables: AggregateTables {
     }
 
     func flush(_ batch: FlushBatch, under ownership: Ownership) throws(TablesError) {
-        let store = try connected()
         let fence = try fence(of: ownership)
-        try prepareDays(of: batch, in: store)
-        do throws(FlushError) {
-            let receipt = try store.flush(batch, by: fence)
-            if receipt.blockedCells + receipt.blockedSessions > 0 {
-                logger.error(
-                    "rows in the tables are newer than this owner's",
-                    metadata: [
-                        "partition": "\(ownership.partition)", "cells": "\(receipt.blockedCells)",
-                        "sessions": "\(receipt.blockedSessions)",
-                    ])
-            }
-        } catch {
-            switch error {
-            case .fenced: throw .fenced(partition: ownership.partition)
-            case .unknownOutcome(let cause), .failed(let cause): throw failure(cause)
-            }
+        try prepareDays(of: batch)
+        let receipt = try database.performFlush(partition: ownership.partition) {
+            store throws(FlushError) in try store.flush(batch, by: fence)
+        }
+        guard receipt.blockedCells + receipt.blockedSessions == 0 else {
+            logger.error(
+                "rows in the tables are newer than this owner's",
+                metadata: [
+                    "partition": "\(ownership.partition)", "cells": "\(receipt.blockedCells)",
+                    "sessions": "\(receipt.blockedSessions)",
+                ])
+            return
         }
     }
 
     /// Makes the day partitions that the batch needs; nearly always they are there.
-    private func prepareDays(of batch: FlushBatch, in store: AggregateStore) throws(TablesError) {
+    private func prepareDays(of batch: FlushBatch) throws(TablesError) {
+        if preparedConnection != database.connectionCount {
+            preparedConnection = database.connectionCount
+            preparedDays = []
+        }
         let minutesPerDay: Int64 = 24 * 60
         var missing: Set<Int64> = []
         for row in batch.cells {
@@ -191,7 +105,9 @@ final class StoreTables: AggregateTables {
             if !preparedDays.contains(day) { missing.insert(day) }
         }
         for day in missing.sorted() {
-            try attempt { () throws(PostgresError) in try store.ensurePartition(ofDay: day) }
+            try database.perform { store throws(PostgresError) in
+                try store.ensurePartition(ofDay: day)
+            }
             preparedDays.insert(day)
         }
     }

@@ -1,5 +1,5 @@
-internal import NATSClient
-internal import Telemetry
+package import NATSClient
+package import Telemetry
 
 /// A setting of a stream under which the platform's promises would not hold.
 package struct StreamProblem: Sendable, Equatable, CustomStringConvertible {
@@ -96,7 +96,7 @@ private func summary(_ subjects: [String]) -> String {
 
 /// The partition count that an events stream records in its subjects; `nil` when they are not
 /// `telemetry.events.0` to `telemetry.events.<count - 1>`.
-func recordedPartitioning(_ configuration: StreamConfiguration) -> Partitioning? {
+package func recordedPartitioning(_ configuration: StreamConfiguration) -> Partitioning? {
     guard let partitioning = Partitioning(count: configuration.subjects.count) else { return nil }
     let wanted = (0..<partitioning.count).map(BusSubject.events(partition:))
     return Set(configuration.subjects) == Set(wanted) ? partitioning : nil

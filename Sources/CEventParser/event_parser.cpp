@@ -263,7 +263,7 @@ private:
     bool parse_metric(uint8_t field, ep_event &event);
     template <typename Member> bool parse_members(const KeyTable &, ep_event &, Member &&);
     bool read_key(const KeyTable &keys, uint8_t &field);
-    bool skip_value(unsigned depth);
+    bool skip_value();
     bool skip_mismatch(uint8_t field, ep_event &event);
     TextState read_text(const uint8_t *quote, ep_text &text);
     TextState unescape(const uint8_t *quote, ep_text &text);
@@ -300,6 +300,8 @@ private:
     const uint32_t *tokens = nullptr;
     uint32_t token_count = 0;
     uint32_t next = 0;
+    /// Objects and arrays around the next token.
+    unsigned depth = 0;
     const char *detail = nullptr;
 };
 
@@ -328,6 +330,7 @@ bool ep_parser::index_tokens(const uint8_t *start, size_t length) {
     tokens = nullptr;
     token_count = 0;
     next = 0;
+    depth = 0;
     if (length >= 3 && std::memcmp(start, "\xEF\xBB\xBF", 3) == 0) {
         return fail("begins with a byte order mark");
     }
@@ -376,6 +379,7 @@ ep_body ep_parser::parse_json(const uint8_t *body, size_t length) {
     if (*token() == '[') {
         result.is_batch = true;
         ++next;
+        ++depth;
         if (*token() == ']') {
             ++next;
         } else {
@@ -458,7 +462,7 @@ bool ep_parser::add_event() {
         if (!parse_event_object(event)) return false;
     } else {
         event.verdict = EP_NOT_AN_OBJECT;
-        if (!skip_value(2)) return false;
+        if (!skip_value()) return false;
     }
     // An object's closing brace is the token just read.
     if (size_t(document + tokens[next - 1] - start) >= event_bytes_max) {
@@ -478,11 +482,12 @@ bool ep_parser::parse_members(const KeyTable &keys, ep_event &event, Member &&me
         ++next;
         return true;
     }
+    ++depth;
     for (;;) {
         uint8_t field = EP_NO_FIELD;
         if (!read_key(keys, field)) return false;
         if (field == EP_NO_FIELD) {
-            if (!skip_value(3)) return false;
+            if (!skip_value()) return false;
         } else {
             if (seen & 1u << field) blame(event, EP_DUPLICATE, field);
             seen |= 1u << field;
@@ -493,6 +498,7 @@ bool ep_parser::parse_members(const KeyTable &keys, ep_event &event, Member &&me
             ++next;
         } else if (separator == '}') {
             ++next;
+            --depth;
             return true;
         } else {
             return fail("lacks a comma or a closing brace");
@@ -562,7 +568,7 @@ bool ep_parser::parse_metrics(ep_event &event) {
 /// Steps over a value that has not the type of `field`; null is absent, anything else is to blame.
 bool ep_parser::skip_mismatch(uint8_t field, ep_event &event) {
     if (*token() != 'n') blame(event, EP_WRONG_TYPE, field);
-    return skip_value(3);
+    return skip_value();
 }
 
 bool ep_parser::parse_text(uint8_t field, ep_event &event, ep_text &text) {
@@ -607,13 +613,13 @@ bool ep_parser::parse_metric(uint8_t field, ep_event &event) {
     return true;
 }
 
-/// Steps over any value at `depth` and checks its grammar.
-bool ep_parser::skip_value(unsigned depth) {
+/// Steps over any value and checks its grammar.
+bool ep_parser::skip_value() {
     const uint8_t *const start = token();
     switch (*start) {
     case '{':
     case '[': {
-        if (depth > EP_DEPTH_MAX) return fail("nests deeper than 16 levels");
+        if (depth == EP_DEPTH_MAX) return fail("nests deeper than 16 levels");
         const bool is_object = *start == '{';
         const uint8_t closing = is_object ? '}' : ']';
         ++next;
@@ -621,14 +627,16 @@ bool ep_parser::skip_value(unsigned depth) {
             ++next;
             return true;
         }
+        ++depth;
         for (;;) {
             uint8_t field;
             if (is_object && !read_key(event_keys, field)) return false;
-            if (!skip_value(depth + 1)) return false;
+            if (!skip_value()) return false;
             if (*token() == ',') {
                 ++next;
             } else if (*token() == closing) {
                 ++next;
+                --depth;
                 return true;
             } else {
                 return fail("lacks a comma or a closing bracket");

@@ -155,6 +155,7 @@ package final class LocalStack {
     }
 
     private func startTarget() throws(LocalStackError) -> TargetServer {
+        mkdir(folder.targets, 0o755)
         let target: TargetServer
         do {
             target = try TargetServer(folder: folder.targets)
@@ -191,6 +192,9 @@ package final class LocalStack {
     }
 
     // MARK: Running
+
+    /// The URL of the database, its password included; nil while PostgreSQL does not run.
+    package var databaseURL: String? { postgres?.url }
 
     /// - Throws: ``LocalStackError`` when something has ended by itself, with its last words.
     package func checkRunning() throws(LocalStackError) {

@@ -48,17 +48,64 @@ private enum SharedPostgres {
     }
 }
 
-/// Runs `body` with the URL of a new, empty database, which is dropped afterwards.
+/// Runs `body` with the URL of a new database, which is dropped afterwards.
 ///
 /// The server is shared by all tests of the process: a test that stops, kills or freezes it uses
 /// ``withPostgresServer(configure:_:)``.
+///
+/// - Parameter template: What the database is a copy of; empty by default.
 @discardableResult
-package func withPostgres<Result>(_ body: (String) throws -> Result) throws -> Result {
+package func withPostgres<Result>(
+    template: PostgresTemplate? = nil, _ body: (String) throws -> Result
+) throws -> Result {
     let server = try SharedPostgres.server()
+    let source = try template?.database(of: server)
     let database = SharedPostgres.nextDatabase()
-    try administer(server, "CREATE DATABASE \(database) OWNER \(server.settings.role)")
+    try create(database, on: server, from: source)
     defer { try? administer(server, "DROP DATABASE \(database) WITH (FORCE)") }
     return try body(server.url(database: database))
+}
+
+/// Runs `body` with the URL of a new database, which is dropped afterwards; see ``withPostgres(template:_:)``.
+@discardableResult
+package func withPostgres<Result>(
+    template: PostgresTemplate? = nil, _ body: (String) async throws -> Result
+) async throws -> Result {
+    let server = try SharedPostgres.server()
+    let source = try template?.database(of: server)
+    let database = SharedPostgres.nextDatabase()
+    try create(database, on: server, from: source)
+    defer { try? administer(server, "DROP DATABASE \(database) WITH (FORCE)") }
+    return try await body(server.url(database: database))
+}
+
+/// A database that is prepared once and copied for each test, such as one with a schema.
+package final class PostgresTemplate: Sendable {
+    private let prepare: @Sendable (String) throws -> Void
+    private let made = Mutex<String?>(nil)
+
+    /// - Parameter prepare: Fills the database with the given URL and leaves no connection to it.
+    package init(_ prepare: @escaping @Sendable (String) throws -> Void) {
+        self.prepare = prepare
+    }
+
+    fileprivate func database(of server: PostgresServer) throws -> String {
+        try made.withLock { made in
+            if let made { return made }
+            let database = SharedPostgres.nextDatabase()
+            try create(database, on: server, from: nil)
+            try prepare(server.url(database: database))
+            made = database
+            return database
+        }
+    }
+}
+
+private func create(_ database: String, on server: PostgresServer, from source: String?) throws {
+    try administer(
+        server,
+        "CREATE DATABASE \(database) OWNER \(server.settings.role) "
+            + "TEMPLATE \(source ?? "template1") STRATEGY FILE_COPY")
 }
 
 /// Runs `body` with a PostgreSQL of its own in a temporary folder; both are gone afterwards.

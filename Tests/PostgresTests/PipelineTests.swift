@@ -42,7 +42,7 @@ import TestKit
     }
 
     @Test func `the first failing statement is reported and nothing stays`() throws {
-        try withTable { (connection) throws in
+        try withTable { connection throws in
             let error = #expect(throws: PostgresError.self) {
                 try connection.runTransaction(pipeline([1, 2, 2, 3]))
             }

@@ -31,9 +31,11 @@ let migration0001Aggregates = Migration(
             PRIMARY KEY (client_id, target, window_start_ts)
         ) PARTITION BY RANGE (window_start_ts);
 
-        -- For questions about a time span over all clients. Neither index covers a column that
-        -- changes, so that updates of a row stay on its page (heap-only tuples).
-        CREATE INDEX agg_1m_window_start_ts ON agg_1m (window_start_ts);
+        -- For questions about a time span over all clients: rows arrive by time, so a range of
+        -- pages is a range of times. Not a B-tree, which costs every insert, and which the
+        -- planner would sometimes prefer to the key when it looks up single rows.
+        CREATE INDEX agg_1m_window_start_ts ON agg_1m USING brin (window_start_ts)
+            WITH (pages_per_range = 32, autosummarize = on);
 
         COMMENT ON TABLE agg_1m IS
             'One row per client, target and minute (UTC): the complete state of the aggregate. Measured values are integers in millionths of their unit, so that the order of events cannot change a row.';
@@ -136,10 +138,13 @@ let migration0001Aggregates = Migration(
         BEGIN
             FOR day IN SELECT generate_series(from_day, to_day, interval '1 day')::date LOOP
                 partition_name := 'agg_1m_' || to_char(day, 'YYYYMMDD');
-                CONTINUE WHEN to_regclass(partition_name) IS NOT NULL;
-                -- One at a time; whoever waited finds the partition there.
-                PERFORM pg_advisory_xact_lock(hashtext('qoe_ensure_partitions'));
-                CONTINUE WHEN to_regclass(partition_name) IS NOT NULL;
+                CONTINUE WHEN EXISTS (SELECT FROM pg_inherits JOIN pg_class ON oid = inhrelid
+                    WHERE inhparent = 'agg_1m'::regclass AND relname = partition_name);
+                -- One at a time, without stopping readers and writers; whoever waited finds the
+                -- partition there.
+                LOCK TABLE agg_1m IN SHARE UPDATE EXCLUSIVE MODE;
+                CONTINUE WHEN EXISTS (SELECT FROM pg_inherits JOIN pg_class ON oid = inhrelid
+                    WHERE inhparent = 'agg_1m'::regclass AND relname = partition_name);
                 -- Attaching does not lock out readers and writers of the table, as
                 -- CREATE TABLE ... PARTITION OF would.
                 EXECUTE format('CREATE TABLE %I (LIKE agg_1m INCLUDING ALL) WITH (fillfactor = 70)',

@@ -1,0 +1,59 @@
+internal import Glibc
+package import Postgres
+package import ServiceKit
+
+/// What can be set on an aggregator.
+package struct AggregatorConfiguration: Sendable {
+    package static let settings: [Setting] = [
+        Setting(
+            "nats-url", .urls(schemes: ["nats", "tls"]), default: "nats://127.0.0.1:4222",
+            help: "The NATS servers to read from."),
+        Setting(
+            "postgres-url", .url(schemes: ["postgresql", "postgres"]),
+            default: "postgresql://qoe@127.0.0.1:5432/telemetry",
+            help: "The database, as a libpq URI; it may name several hosts, of which the one that "
+                + "accepts writes is used. A password belongs into ~/.pgpass or the environment."),
+        Setting(
+            "instance-id", .string,
+            help: "Names this instance to operators, and lets it take its partitions back at once "
+                + "after a restart; no two may share one. The host's name unless set."),
+        Setting(
+            "worker-threads", .integer(1...64), default: "2",
+            help: "How many threads count events; partitions are divided among them."),
+        Setting(
+            "flush-interval", .durationIn(.milliseconds(100)...(.seconds(60))), default: "1s",
+            help: "The least time between two transactions of a partition. Longer costs less and "
+                + "shows later."),
+        Setting(
+            "lease", .durationIn(.seconds(3)...(.seconds(300))), default: "10s",
+            help: "How long a silent instance keeps its partitions before another may take them."),
+    ]
+
+    package var natsURLs: [String]
+    package var database: PostgresConnectionString
+    package var instanceID: String
+    package var workerCount: Int
+    package var flushInterval: Duration
+    package var lease: Duration
+
+    /// Reads the settings, whose types, defaults and meanings are in ``settings``.
+    package init(_ settings: Settings) throws(PostgresError) {
+        natsURLs = settings.urls("nats-url")
+        database = try PostgresConnectionString(
+            settings.url("postgres-url"), applicationName: "qoe-aggregator")
+        instanceID = settings.optionalString("instance-id") ?? Self.hostName
+        workerCount = settings.integer("worker-threads")
+        flushInterval = settings.duration("flush-interval")
+        lease = settings.duration("lease")
+    }
+
+    private static var hostName: String {
+        var buffer = [UInt8](repeating: 0, count: 256)
+        let status = buffer.withUnsafeMutableBytes { bytes -> Int32 in
+            guard let start = bytes.baseAddress else { return -1 }
+            return gethostname(start.assumingMemoryBound(to: CChar.self), bytes.count - 1)
+        }
+        let name = String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self)
+        return status == 0 && !name.isEmpty ? name : "aggregator"
+    }
+}

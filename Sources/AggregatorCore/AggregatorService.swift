@@ -1,0 +1,137 @@
+internal import Bus
+internal import Glibc
+package import Logging
+internal import NATSClient
+internal import Postgres
+package import ServiceKit
+internal import Telemetry
+internal import Windowing
+
+/// Threads that count the partitions of the stream, and one that follows the heartbeats.
+package struct AggregatorService: Sendable {
+    private let configuration: AggregatorConfiguration
+    private let metrics: AggregatorMetrics
+    private let health: HealthRegistry
+    private let logger: Logger
+
+    /// How long one turn of a worker may wait for messages, and so for a shutdown to be noticed.
+    private static let turnLimit = Duration.milliseconds(250)
+    /// Between two tries to find the stream.
+    private static let retryInterval = Duration.seconds(1)
+
+    package init(
+        configuration: AggregatorConfiguration, metrics: AggregatorMetrics, health: HealthRegistry,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        self.metrics = metrics
+        self.health = health
+        self.logger = logger
+    }
+
+    /// The service with all its threads.
+    package func makeService() throws -> ThreadService {
+        let interrupt = try PostgresInterrupt()
+        let connector = NATSConnector(
+            NATSOptions(urls: configuration.natsURLs, name: "qoe-aggregator"),
+            onEvent: { [health, logger] event in
+                switch event {
+                case .connected, .reconnected:
+                    health.report("nats", .ready)
+                default:
+                    health.report("nats", .failing(reason: "not connected"))
+                }
+                logger.info("NATS: \(event)")
+            })
+        let workers = (0..<configuration.workerCount).map { index in
+            (
+                "events \(index)",
+                { @Sendable (stop: StopSignal) in
+                    runWorker(index, connector: connector, interrupt: interrupt, until: stop)
+                } as ThreadService.Body
+            )
+        }
+        let heartbeats: ThreadService.Body = { stop in
+            runHeartbeats(connector: connector, interrupt: interrupt, until: stop)
+        }
+        return ThreadService(workers + [("heartbeats", heartbeats)])
+    }
+
+    private func makeDatabase(_ interrupt: PostgresInterrupt) -> StoreConnection {
+        StoreConnection(
+            url: configuration.database, interrupt: interrupt, health: health, logger: logger)
+    }
+
+    private func runWorker(
+        _ index: Int, connector: NATSConnector, interrupt: PostgresInterrupt,
+        until stop: StopSignal
+    ) {
+        guard let partitioning = findPartitioning(connector, until: stop) else { return }
+        let partitions = (0..<partitioning.count).filter {
+            $0 % configuration.workerCount == index
+        }
+        let log = BusEventLog(connector: connector)
+        defer { log.stop() }
+        let worker = PartitionWorker(
+            name: "\(index)", partitions: partitions, log: log,
+            tables: StoreTables(
+                database: makeDatabase(interrupt), owner: configuration.instanceID,
+                lease: configuration.lease, logger: logger),
+            decoder: MessageDecoder(partitioning: partitioning),
+            environment: .init(
+                instant: { ContinuousClock.now },
+                unixMilliseconds: unixMilliseconds,
+                makeNonce: {
+                    var random = SystemRandomNumberGenerator()
+                    return UniqueID.random(using: &random)
+                }),
+            timing: .init(
+                flushInterval: configuration.flushInterval, lease: configuration.lease),
+            metrics: metrics, logger: logger)
+        while !stop.wasGiven { worker.turn(until: .now + Self.turnLimit) }
+        worker.finish()
+    }
+
+    private func runHeartbeats(
+        connector: NATSConnector, interrupt: PostgresInterrupt, until stop: StopSignal
+    ) {
+        let worker = HeartbeatWorker(
+            connector: connector, database: makeDatabase(interrupt),
+            owner: configuration.instanceID, lease: configuration.lease,
+            flushInterval: configuration.flushInterval, metrics: metrics, logger: logger)
+        while !stop.wasGiven { worker.turn(until: .now + Self.turnLimit) }
+        worker.finish()
+    }
+
+    /// The partitions that the stream lists, once there is a stream; nil when a shutdown comes first.
+    private func findPartitioning(
+        _ connector: NATSConnector, until stop: StopSignal
+    ) -> Partitioning? {
+        var isNews = true
+        while !stop.wasGiven {
+            do {
+                let connection = try connector.waitUntilConnected(within: Self.retryInterval)
+                let stream = try JetStream(connection).stream(named: BusStream.events)
+                guard let partitioning = recordedPartitioning(stream.configuration) else {
+                    throw EventLogError(
+                        "the subjects of \(stream.configuration.name) are not one per partition")
+                }
+                return partitioning
+            } catch {
+                logger.log(
+                    level: isNews ? .notice : .debug,
+                    "waits for the stream \(BusStream.events), which ingest makes",
+                    metadata: ["reason": "\(error)"])
+                isNews = false
+                stop.wait(for: Self.retryInterval)
+            }
+        }
+        return nil
+    }
+}
+
+@Sendable private func unixMilliseconds() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return Int64(time.tv_sec) &* 1000 &+ Int64(time.tv_nsec) / 1_000_000
+}

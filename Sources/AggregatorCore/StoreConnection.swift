@@ -1,0 +1,116 @@
+internal import Logging
+internal import Postgres
+internal import ServiceKit
+internal import Store
+
+/// A connection to the store that is made when it is needed, and made anew after it broke.
+///
+/// Used from one owned thread.
+final class StoreConnection {
+    /// How long one answer of the database may take: two of them fit into a graceful shutdown.
+    private static let answerLimit = Duration.seconds(8)
+
+    private let url: PostgresConnectionString
+    private let interrupt: PostgresInterrupt
+    private let health: HealthRegistry
+    private let logger: Logger
+    private var store: AggregateStore?
+    private var identity: ServerIdentity?
+
+    /// Counts the connections made, so that what is known of the old one can be forgotten.
+    private(set) var connectionCount = 0
+
+    init(
+        url: PostgresConnectionString, interrupt: PostgresInterrupt, health: HealthRegistry,
+        logger: Logger
+    ) {
+        self.url = url
+        self.interrupt = interrupt
+        self.health = health
+        self.logger = logger
+    }
+
+    /// Calls `body` with the store.
+    func perform<Value>(
+        _ body: (AggregateStore) throws(PostgresError) -> Value
+    ) throws(TablesError) -> Value {
+        let store = try connected()
+        do {
+            return try body(store)
+        } catch {
+            throw failure(error)
+        }
+    }
+
+    /// Calls `body`, which writes under the fence of `partition`, with the store.
+    func performFlush<Value>(
+        partition: Int, _ body: (AggregateStore) throws(FlushError) -> Value
+    ) throws(TablesError) -> Value {
+        let store = try connected()
+        do {
+            return try body(store)
+        } catch {
+            switch error {
+            case .fenced: throw .fenced(partition: partition)
+            case .unknownOutcome(let cause), .failed(let cause): throw failure(cause)
+            }
+        }
+    }
+
+    private func connected() throws(TablesError) -> AggregateStore {
+        if let store { return store }
+        let connection: PostgresConnection
+        let opened: AggregateStore
+        let found: ServerIdentity
+        do throws(PostgresError) {
+            connection = try PostgresConnection(
+                to: url, timeout: Self.answerLimit, interrupt: interrupt)
+            opened = try AggregateStore(connection)
+            found = try opened.serverIdentity()
+        } catch {
+            throw failure(error)
+        }
+        do throws(SchemaError) {
+            try Schema().requireCurrent(connection)
+        } catch {
+            throw refuse(error.description)
+        }
+        try check(found)
+        identity = found
+        store = opened
+        connectionCount += 1
+        health.report("postgres", .ready)
+        logger.info("connected to PostgreSQL", metadata: ["host": "\(connection.host ?? "")"])
+        return opened
+    }
+
+    /// A lower timeline is a primary that a failover left behind: what it would take is lost.
+    private func check(_ found: ServerIdentity) throws(TablesError) {
+        guard let known = identity else { return }
+        if found.systemIdentifier != known.systemIdentifier {
+            throw refuse(
+                "another database cluster answers under the same name; restart to accept it")
+        }
+        if found.timeline < known.timeline {
+            throw refuse(
+                "the server is on timeline \(found.timeline), a newer primary was seen on "
+                    + "\(known.timeline): it was left behind by a failover")
+        }
+    }
+
+    private func refuse(_ reason: String) -> TablesError {
+        health.report("postgres", .failing(reason: reason))
+        return .unavailable(reason)
+    }
+
+    /// What a failure means, after forgetting a connection that is of no more use.
+    private func failure(_ error: PostgresError) -> TablesError {
+        if error.needsNewConnection { store = nil }
+        health.report("postgres", .failing(reason: error.description))
+        switch error.retry {
+        case .retriable: return .unavailable(error.description)
+        case .unknownOutcome: return .unknownOutcome(error.description)
+        case .permanent: return .refused(error.description)
+        }
+    }
+}

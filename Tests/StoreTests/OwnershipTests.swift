@@ -1,0 +1,117 @@
+import Postgres
+import PrivateServers
+import Store
+import Telemetry
+import TestKit
+import Testing
+import Windowing
+
+@Suite struct OwnershipTests {
+    @Test func `a new partition begins at nothing`() throws {
+        try withSchema { url in
+            let store = try AggregateStore(connect(url))
+            let owned = try #require(try acquire(store, owner: "a"))
+            #expect(owned.progress == PartitionProgress())
+            #expect(owned.ownership.epoch == 1)
+            #expect(owned.ownership.generation == 1)
+            #expect(owned.anchors == [])
+            #expect(owned.streamCreatedNanoseconds == nil)
+        }
+    }
+
+    @Test func `a living lease is respected, its owner named`() throws {
+        try withOwnedPartition { store, _, url in
+            let other = try AggregateStore(connect(url))
+            let answer = try other.acquirePartition(
+                stream: "EVENTS", partition: 3, owner: "b", nonce: UniqueID(high: 1, low: 1),
+                lease: .seconds(60))
+            guard case .heldByOther("a", _) = answer else {
+                Issue.record("\(answer)")
+                return
+            }
+        }
+    }
+
+    @Test func `an owner that comes back takes its partition and fences its former self`() throws {
+        try withOwnedPartition { store, former, _ in
+            let owned = try #require(try acquire(store, owner: "a", nonce: 2))
+            #expect(owned.ownership.epoch == former.epoch + 1)
+            #expect(try !store.renew(former))
+            #expect(try !store.release(former))
+            #expect(throws: FlushError.fenced) {
+                try store.flush(batch(from: 0, to: 1), by: former)
+            }
+            #expect(try store.renew(owned.ownership, activity: .draining))
+        }
+    }
+
+    @Test func `an expired lease can be taken`() throws {
+        try withSchema { url in
+            let store = try AggregateStore(connect(url))
+            _ = try #require(try acquire(store, owner: "a", lease: .zero))
+            #expect(try acquire(store, owner: "b", nonce: 2) != nil)
+        }
+    }
+
+    @Test func `a released partition can be taken at once, with its progress`() throws {
+        try withOwnedPartition { store, ownership, _ in
+            let written = batch(from: 0, to: 9)
+            let anchors = [
+                StreamAnchor(sequence: 9, brokerNanoseconds: .max, payloadHash: .max),
+                StreamAnchor(sequence: 1, brokerNanoseconds: 5, payloadHash: 0),
+            ]
+            _ = try store.flush(written, by: ownership, anchors: anchors)
+            #expect(try store.release(ownership))
+            let owned = try #require(try acquire(store, owner: "b", nonce: 2))
+            #expect(owned.progress == written.progress)
+            #expect(owned.anchors == anchors)
+        }
+    }
+
+    @Test func `a new generation fences the old one and records what was lost`() throws {
+        try withOwnedPartition { store, ownership, url in
+            let row = CellRow(key: key("c"), cell: Cell(), lastSequence: 50)
+            _ = try store.flush(batch(from: 0, to: 50, cells: [row]), by: ownership)
+            let next = try store.reposition(
+                Reposition(
+                    expectedSequence: 50, committedSequence: 20, replayFromSequence: 21,
+                    startsGeneration: true, streamCreatedNanoseconds: 77, anchors: [],
+                    lost: [LostRange(sequences: 21...50, reason: "truncated")]),
+                by: ownership)
+            #expect(throws: FlushError.fenced) {
+                try store.flush(batch(from: 20, to: 21), by: ownership)
+            }
+            // Its sequences are lower, but they are of the newer generation.
+            let again = CellRow(key: key("c"), cell: Cell(), lastSequence: 21)
+            let receipt = try store.flush(batch(from: 20, to: 21, cells: [again]), by: next)
+            #expect(receipt == FlushReceipt())
+            #expect(try store.load(cells: [key("c")]) == [again])
+            let lost = try single(
+                connect(url),
+                "SELECT first_seq || '-' || last_seq || ' ' || reason FROM lost_ranges",
+                String.self)
+            #expect(lost == "21-50 truncated")
+            let owned = try #require(try acquire(store, owner: "a", nonce: 3))
+            #expect(owned.ownership.generation == 2)
+            #expect(owned.streamCreatedNanoseconds == 77)
+        }
+    }
+
+    @Test func `the server's identity is known without special rights and stays over a restart`()
+        throws
+    {
+        try withPostgresServer { server in
+            let first = try identity(server.url)
+            #expect(first.timeline == 1)
+            #expect(!first.isInRecovery)
+            try server.restart()
+            #expect(try identity(server.url) == first)
+        }
+    }
+
+    private func identity(_ url: String) throws -> ServerIdentity {
+        let connection = try connect(url)
+        _ = try Schema().migrate(connection)
+        return try AggregateStore(connection).serverIdentity()
+    }
+}
