@@ -1,1 +1,4 @@
-print("not yet")
+import IngestCore
+import ServiceKit
+
+await IngestProgram.program.main()

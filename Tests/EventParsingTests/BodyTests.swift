@@ -96,7 +96,9 @@ struct BodyTests {
     @Test func `a parser is as good as new after any body`() throws {
         let parser = EventParser()
         let expected = try parse(good)
-        for body in ["[", "{\"client_id\":\"\\ud800", "[1,2,3]", String(repeating: good, count: 50)] {
+        for body in [
+            "[", "{\"client_id\":\"\\ud800", "[1,2,3]", String(repeating: good, count: 50),
+        ] {
             _ = try? parse(Array(body.utf8), parser: parser)
             _ = try? parse(Array(body.utf8), as: .lines, parser: parser)
             #expect(try parse(Array(good.utf8), parser: parser) == expected)

@@ -123,7 +123,8 @@ extension SeededGenerator {
         if chance(30) { return noise() }
         var events: [String] = []
         for _ in 0..<Int.random(in: 1...4, using: &self) { events.append(json(event())) }
-        let text = chance(50) ? "[" + events.joined(separator: ",") + "]" : events.joined(separator: "\n")
+        let text =
+            chance(50) ? "[" + events.joined(separator: ",") + "]" : events.joined(separator: "\n")
         var bytes = Array(text.utf8)
         for _ in 0..<Int.random(in: 0...6, using: &self) where !bytes.isEmpty {
             let index = Int.random(in: 0..<bytes.count, using: &self)
@@ -144,7 +145,8 @@ extension SeededGenerator {
 
     private mutating func noise() -> [UInt8] {
         let words = [
-            "{", "}", "[", "]", ":", ",", "\"", "\\", "\\u", "d83d", "null", "true", "1", "-", "e", ".",
+            "{", "}", "[", "]", ":", ",", "\"", "\\", "\\u", "d83d", "null", "true", "1", "-", "e",
+            ".",
             "\"ts_ms\"", "\"seq\"", "\"network_context\":{", "\"timing_measurements\":{", " ", "\n",
             "\"dns_ms\":", "\"a", "\u{0}", "é", "9999999999999999999999", "1e999",
         ]

@@ -39,25 +39,39 @@ private func text(_ count: Int) -> String {
 }
 
 private let required: [BadEvent] = [
-    .init("no schema_version", good.with("schema_version", nil), .invalidSchemaVersion, "schema_version"),
-    .init("schema_version null", good.with("schema_version", "null"), .invalidSchemaVersion, "schema_version"),
-    .init("schema_version 0", good.with("schema_version", "0"), .invalidSchemaVersion, "schema_version"),
-    .init("schema_version -1", good.with("schema_version", "-1"), .invalidSchemaVersion, "schema_version"),
-    .init("schema_version 1.5", good.with("schema_version", "1.5"), .invalidSchemaVersion, "schema_version"),
-    .init("schema_version text", good.with("schema_version", "\"1\""), .invalidSchemaVersion, "schema_version"),
+    .init(
+        "no schema_version", good.with("schema_version", nil), .invalidSchemaVersion,
+        "schema_version"),
+    .init(
+        "schema_version null", good.with("schema_version", "null"), .invalidSchemaVersion,
+        "schema_version"),
+    .init(
+        "schema_version 0", good.with("schema_version", "0"), .invalidSchemaVersion,
+        "schema_version"),
+    .init(
+        "schema_version -1", good.with("schema_version", "-1"), .invalidSchemaVersion,
+        "schema_version"),
+    .init(
+        "schema_version 1.5", good.with("schema_version", "1.5"), .invalidSchemaVersion,
+        "schema_version"),
+    .init(
+        "schema_version text", good.with("schema_version", "\"1\""), .invalidSchemaVersion,
+        "schema_version"),
     .init("no event_id", good.with("event_id", nil), .invalidEventID, "event_id"),
     .init("event_id number", good.with("event_id", "7"), .invalidEventID, "event_id"),
     .init("event_id short", good.with("event_id", "\"550e8400\""), .invalidEventID, "event_id"),
     .init(
         "event_id with a letter beyond f",
-        good.with("event_id", "\"550e8400-e29b-41d4-a716-44665544000g\""), .invalidEventID, "event_id"),
+        good.with("event_id", "\"550e8400-e29b-41d4-a716-44665544000g\""), .invalidEventID,
+        "event_id"),
     .init(
         "event_id without hyphens",
         good.with("event_id", "\"550e8400e29b41d4a716446655440000\""), .invalidEventID, "event_id"),
     .init("no client_id", good.with("client_id", nil), .invalidRequest, "client_id"),
     .init("client_id null", good.with("client_id", "null"), .invalidRequest, "client_id"),
     .init("client_id empty", good.with("client_id", "\"\""), .invalidRequest, "client_id"),
-    .init("client_id of 256 bytes", good.with("client_id", text(256)), .invalidRequest, "client_id"),
+    .init(
+        "client_id of 256 bytes", good.with("client_id", text(256)), .invalidRequest, "client_id"),
     .init("client_id object", good.with("client_id", "{}"), .invalidRequest, "client_id"),
     .init("no target", good.with("target", nil), .invalidRequest, "target"),
     .init("target true", good.with("target", "true"), .invalidRequest, "target"),
@@ -81,15 +95,32 @@ private let required: [BadEvent] = [
 ]
 
 private let measurements: [BadEvent] = [
-    .init("dns_ms negative", metric("dns_ms", "-0.1"), .invalidMeasurement, "timing_measurements.dns_ms"),
-    .init("dns_ms text", metric("dns_ms", "\"15\""), .invalidMeasurement, "timing_measurements.dns_ms"),
-    .init("tcp_ms too large", metric("tcp_ms", "3600000.1"), .invalidMeasurement, "timing_measurements.tcp_ms"),
-    .init("tls_ms 1e400", metric("tls_ms", "1e400"), .invalidMeasurement, "timing_measurements.tls_ms"),
-    .init("ttfb_ms -1e400", metric("ttfb_ms", "-1e400"), .invalidMeasurement, "timing_measurements.ttfb_ms"),
-    .init("rtt_ms object", metric("rtt_ms", "{}"), .invalidMeasurement, "timing_measurements.rtt_ms"),
-    .init("jitter_ms array", metric("jitter_ms", "[1]"), .invalidMeasurement, "timing_measurements.jitter_ms"),
-    .init("total_ms true", metric("total_ms", "true"), .invalidMeasurement, "timing_measurements.total_ms"),
-    .init("loss_pct 100.1", metric("loss_pct", "100.1"), .invalidMeasurement, "timing_measurements.loss_pct"),
+    .init(
+        "dns_ms negative", metric("dns_ms", "-0.1"), .invalidMeasurement,
+        "timing_measurements.dns_ms"),
+    .init(
+        "dns_ms text", metric("dns_ms", "\"15\""), .invalidMeasurement, "timing_measurements.dns_ms"
+    ),
+    .init(
+        "tcp_ms too large", metric("tcp_ms", "3600000.1"), .invalidMeasurement,
+        "timing_measurements.tcp_ms"),
+    .init(
+        "tls_ms 1e400", metric("tls_ms", "1e400"), .invalidMeasurement, "timing_measurements.tls_ms"
+    ),
+    .init(
+        "ttfb_ms -1e400", metric("ttfb_ms", "-1e400"), .invalidMeasurement,
+        "timing_measurements.ttfb_ms"),
+    .init(
+        "rtt_ms object", metric("rtt_ms", "{}"), .invalidMeasurement, "timing_measurements.rtt_ms"),
+    .init(
+        "jitter_ms array", metric("jitter_ms", "[1]"), .invalidMeasurement,
+        "timing_measurements.jitter_ms"),
+    .init(
+        "total_ms true", metric("total_ms", "true"), .invalidMeasurement,
+        "timing_measurements.total_ms"),
+    .init(
+        "loss_pct 100.1", metric("loss_pct", "100.1"), .invalidMeasurement,
+        "timing_measurements.loss_pct"),
     .init(
         "throughput_mbps 1000001", metric("throughput_mbps", "1000001"),
         .invalidMeasurement, "timing_measurements.throughput_mbps"),
@@ -100,19 +131,26 @@ private let measurements: [BadEvent] = [
     .init(
         "timing_measurements array", good.with("timing_measurements", "[]"),
         .invalidMeasurement, "timing_measurements"),
-    .init("error_stage unknown", good.with("error_stage", "\"quic\""), .invalidMeasurement, "error_stage"),
-    .init("error_stage empty", good.with("error_stage", "\"\""), .invalidMeasurement, "error_stage"),
+    .init(
+        "error_stage unknown", good.with("error_stage", "\"quic\""), .invalidMeasurement,
+        "error_stage"),
+    .init(
+        "error_stage empty", good.with("error_stage", "\"\""), .invalidMeasurement, "error_stage"),
     .init("error_stage number", good.with("error_stage", "1"), .invalidMeasurement, "error_stage"),
 ]
 
 private let others: [BadEvent] = [
-    .init("network_context text", good.with("network_context", "\"wifi\""), .invalidRequest, "network_context"),
+    .init(
+        "network_context text", good.with("network_context", "\"wifi\""), .invalidRequest,
+        "network_context"),
     .init("asn negative", context("asn", "-1"), .invalidRequest, "network_context.asn"),
     .init("asn 2^32", context("asn", "4294967296"), .invalidRequest, "network_context.asn"),
     .init("asn text", context("asn", "\"AS64500\""), .invalidRequest, "network_context.asn"),
     .init("isp number", context("isp", "7"), .invalidRequest, "network_context.isp"),
     .init("isp of 129 bytes", context("isp", text(129)), .invalidRequest, "network_context.isp"),
-    .init("region with a newline", context("region", #""a\nb""#), .invalidRequest, "network_context.region"),
+    .init(
+        "region with a newline", context("region", #""a\nb""#), .invalidRequest,
+        "network_context.region"),
     .init("session_id alone", good.with("session_id", session), .invalidRequest, "seq"),
     .init("seq alone", good.with("seq", "1"), .invalidRequest, "session_id"),
     .init("seq 0", good.with("session_id", session).with("seq", "0"), .invalidRequest, "seq"),
@@ -126,7 +164,9 @@ private let others: [BadEvent] = [
 ]
 
 private let hostile: [BadEvent] = [
-    .init("client_id twice", good.repeating("client_id", "\"probe-002\""), .invalidRequest, "client_id"),
+    .init(
+        "client_id twice", good.repeating("client_id", "\"probe-002\""), .invalidRequest,
+        "client_id"),
     .init(
         "client_id twice, once with escapes", good.repeating(#"client\u005fid"#, "\"probe-002\""),
         .invalidRequest, "client_id"),
@@ -139,15 +179,24 @@ private let hostile: [BadEvent] = [
     .init(
         "asn twice, once null", good.with("network_context", #"{"asn":null,"asn":2}"#),
         .invalidRequest, "network_context.asn"),
-    .init("client_id with U+0000", good.with("client_id", #""a\u0000b""#), .invalidRequest, "client_id"),
+    .init(
+        "client_id with U+0000", good.with("client_id", #""a\u0000b""#), .invalidRequest,
+        "client_id"),
     .init("client_id with a tab", good.with("client_id", #""a\tb""#), .invalidRequest, "client_id"),
-    .init("client_id with DEL", good.with("client_id", "\"a\u{7F}b\""), .invalidRequest, "client_id"),
-    .init("client_id with U+0085", good.with("client_id", "\"a\u{85}b\""), .invalidRequest, "client_id"),
+    .init(
+        "client_id with DEL", good.with("client_id", "\"a\u{7F}b\""), .invalidRequest, "client_id"),
+    .init(
+        "client_id with U+0085", good.with("client_id", "\"a\u{85}b\""), .invalidRequest,
+        "client_id"),
     .init(
         "client_id with U+009F escaped", good.with("client_id", #""a\u009fb""#),
         .invalidRequest, "client_id"),
-    .init("target with a lone high surrogate", good.with("target", #""a\ud83d""#), .invalidRequest, "target"),
-    .init("target with a lone low surrogate", good.with("target", #""\ude80a""#), .invalidRequest, "target"),
+    .init(
+        "target with a lone high surrogate", good.with("target", #""a\ud83d""#), .invalidRequest,
+        "target"),
+    .init(
+        "target with a lone low surrogate", good.with("target", #""\ude80a""#), .invalidRequest,
+        "target"),
     .init(
         "target with surrogates in the wrong order", good.with("target", #""\ude80\ud83d""#),
         .invalidRequest, "target"),
@@ -187,7 +236,8 @@ private let malformed: [BadEvent] = [
     .init("a raw newline in a text", good.with("x", "\"a\nb\""), .invalidRequest, nil),
     .init("an open text", json: #"{"client_id":"abc"#, .invalidRequest, nil),
     .init(
-        "17 levels", good.with("x", String(repeating: "[", count: 16) + String(repeating: "]", count: 16)),
+        "17 levels",
+        good.with("x", String(repeating: "[", count: 16) + String(repeating: "]", count: 16)),
         .invalidRequest, nil),
     .init("100,000 levels", json: String(repeating: "[", count: 100_000), .invalidRequest, nil),
 ]
@@ -251,7 +301,10 @@ struct EventVectorTests {
         ("empty objects", good.with("timing_measurements", "{}").with("network_context", "{}")),
         ("unknown members", good.with("x", #"{"y":[1,-2.5e-3,true,false,null,"\u00e9",{}]}"#)),
         ("an unknown member twice", good.with("x", "1").repeating("x", "2")),
-        ("16 levels", good.with("x", String(repeating: "[", count: 15) + String(repeating: "]", count: 15))),
+        (
+            "16 levels",
+            good.with("x", String(repeating: "[", count: 15) + String(repeating: "]", count: 15))
+        ),
         ("the server's own stamp", good.with("recv_ts_ms", "\"whatever\"")),
         ("a null session", good.with("session_id", "null").with("seq", "null")),
     ])
@@ -260,11 +313,14 @@ struct EventVectorTests {
         #expect(outcome.isGood, "\(name): \(outcome)")
     }
 
-    @Test(arguments: [
-        ("0", 0), ("-0", 0), ("-0.0", 0), ("0.0000004", 0), ("0.0000005", 1), ("1E2", 100_000_000),
-        ("0.1e+1", 1_000_000), ("3600000", 3_600_000_000_000), ("15.300000000000001", 15_300_000),
-        ("123456.654321", 123_456_654_321), ("0.000000000000000000000000000001e30", 1_000_000),
-    ] as [(String, UInt64)])
+    @Test(
+        arguments: [
+            ("0", 0), ("-0", 0), ("-0.0", 0), ("0.0000004", 0), ("0.0000005", 1),
+            ("1E2", 100_000_000),
+            ("0.1e+1", 1_000_000), ("3600000", 3_600_000_000_000),
+            ("15.300000000000001", 15_300_000),
+            ("123456.654321", 123_456_654_321), ("0.000000000000000000000000000001e30", 1_000_000),
+        ] as [(String, UInt64)])
     func `a number is read exactly`(_ json: String, _ millionths: UInt64) throws {
         let event = try #require(try parse(metric("dns_ms", json).json).first).get()
         #expect(event.metrics[.dns]?.millionths == millionths)
@@ -281,7 +337,9 @@ struct EventVectorTests {
     }
 
     @Test func `bytes that are not UTF-8 are refused`() throws {
-        for bad: [UInt8] in [[0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xE2, 0x82], [0xF5, 0x80]] {
+        for bad: [UInt8] in [
+            [0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xE2, 0x82], [0xF5, 0x80],
+        ] {
             let json = Array(#"{"client_id":"a"#.utf8) + bad + Array(#""}"#.utf8)
             let rejection = #expect(throws: EventRejection.self) { try parse(json) }
             #expect(rejection?.code == .invalidRequest)
@@ -290,7 +348,8 @@ struct EventVectorTests {
 
     @Test func `a message says what a field must be`() throws {
         let rejection = try #require(try parse(metric("dns_ms", "-1").json).first?.rejection)
-        #expect(rejection.message == "timing_measurements.dns_ms must be a number from 0 to 3600000")
+        #expect(
+            rejection.message == "timing_measurements.dns_ms must be a number from 0 to 3600000")
         let missing = try #require(try parse(good.with("event_id", nil).json).first?.rejection)
         #expect(missing.message == "event_id is required and must be a UUID of 36 characters")
     }

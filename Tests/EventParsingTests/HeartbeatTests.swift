@@ -78,7 +78,8 @@ struct HeartbeatTests {
     @Test func `numbers beyond double and deep nesting are refused`() {
         for member in [
             #""uptime_s":1e400"#,
-            "\"labels\":" + String(repeating: "[", count: 5000) + String(repeating: "]", count: 5000),
+            "\"labels\":" + String(repeating: "[", count: 5000)
+                + String(repeating: "]", count: 5000),
         ] {
             #expect(throws: EventRejection.self) { try parse(heartbeat(member)) }
         }

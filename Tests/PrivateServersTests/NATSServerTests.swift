@@ -103,7 +103,8 @@ struct NATSServerTests {
             let log = "\(folder)/log"
             let process = try PrivateProcess(
                 PrivateProcess.Launch(
-                    name: "setpriv", executable: try InstalledProgram.find("setpriv", debianPackage: ""),
+                    name: "setpriv",
+                    executable: try InstalledProgram.find("setpriv", debianPackage: ""),
                     arguments: ["--dump"], logFile: log, pidFile: "\(folder)/pid"))
             #expect(process.waitForExit(within: .seconds(10)) == .code(0))
             let dump = try String(contentsOfFile: log, encoding: .utf8)

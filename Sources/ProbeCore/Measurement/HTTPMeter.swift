@@ -169,7 +169,7 @@ package struct HTTPMeter: Sendable {
     ) -> MeasurementOutcome {
         if case .transport(let error) = failure {
             switch error.code {
-            case .interrupted, .system, .invalidConfiguration, .resolverBusy:
+            case .interrupted, .system, .invalidConfiguration:
                 return .notMeasured(reason: error.message)
             default: break
             }

@@ -1,0 +1,137 @@
+internal import EventParsing
+internal import NIOHTTP1
+internal import ServiceKit
+internal import Telemetry
+
+/// An answer of the API: JSON, and in one form for every error.
+///
+///     {"status":"error","error":{"code":"invalid_timestamp","message":"ts_ms must …","field":"ts_ms"}}
+///
+/// `field` is there when a member is at fault. A batch of which nothing was accepted also has `accepted` and
+/// `rejected`, as an accepted batch does.
+struct Answer {
+    var status: HTTPResponseStatus
+    var body: String
+    var headers: [(String, String)] = []
+    /// Ends the connection: what follows on it cannot be read as a request.
+    var closes = false
+
+    /// How long a client should wait before it repeats what met a 503, seconds.
+    static let retryAfterSeconds = 1
+
+    /// An error as a whole.
+    init(_ rejection: EventRejection) {
+        status = rejection.code.status
+        body = "{\"status\":\"error\",\"error\":\(Self.json(rejection))}\n"
+        switch rejection.code {
+        case .unauthorized: headers = [("WWW-Authenticate", "Bearer")]
+        case .serviceUnavailable: headers = [("Retry-After", "\(Self.retryAfterSeconds)")]
+        default: break
+        }
+    }
+
+    /// An error after which the connection ends.
+    static func closing(_ code: RejectionCode, _ message: String) -> Answer {
+        var answer = Answer(EventRejection(code, message))
+        answer.closes = true
+        return answer
+    }
+
+    static func unavailable(_ message: String) -> Answer {
+        Answer(EventRejection(.serviceUnavailable, "\(message); nothing was lost, send it again"))
+    }
+
+    /// The answer to a body of events, all of whose accepted ones are durable.
+    init(_ outcome: EventIntake.Outcome, receivedAtMilliseconds: Int64) {
+        if !outcome.isBatch {
+            if let rejection = outcome.rejected.first?.rejection {
+                self.init(rejection)
+            } else {
+                self.init(
+                    status: .accepted,
+                    body: "{\"status\":\"ok\",\"event_id\":\"\(outcome.eventID ?? .zero)\","
+                        + "\"recv_ts_ms\":\(receivedAtMilliseconds)}\n")
+            }
+            return
+        }
+        let counts =
+            "\"accepted\":\(outcome.acceptedCount),\"rejected\":[\(Self.list(outcome.rejected))]"
+        if outcome.acceptedCount > 0 {
+            self.init(
+                status: .accepted,
+                body: "{\"status\":\"ok\",\"recv_ts_ms\":\(receivedAtMilliseconds),\(counts)}\n")
+        } else {
+            let error = Self.error(ofBatch: outcome)
+            self.init(
+                status: error.code.status,
+                body: "{\"status\":\"error\",\"error\":\(Self.json(error)),\(counts)}\n")
+        }
+    }
+
+    /// The answer to a durable heartbeat.
+    static func heartbeat(receivedAtMilliseconds: Int64) -> Answer {
+        Answer(
+            status: .accepted,
+            body: "{\"status\":\"ok\",\"recv_ts_ms\":\(receivedAtMilliseconds)}\n")
+    }
+
+    init(_ response: HealthResponse) {
+        self.init(
+            status: HTTPResponseStatus(statusCode: response.status), body: response.body)
+    }
+
+    private init(status: HTTPResponseStatus, body: String) {
+        self.status = status
+        self.body = body
+    }
+
+    private static func error(ofBatch outcome: EventIntake.Outcome) -> EventRejection {
+        if outcome.rejected.isEmpty {
+            return EventRejection(.invalidRequest, "the body holds no event")
+        }
+        let areAllForbidden = outcome.rejected.allSatisfy { $0.rejection.code == .forbidden }
+        return areAllForbidden
+            ? EventRejection(
+                .forbidden, "this token may not speak for the client of any event of the body")
+            : EventRejection(.invalidRequest, "no event of the body was accepted; see 'rejected'")
+    }
+
+    private static func list(_ rejected: [(index: Int, rejection: EventRejection)]) -> String {
+        var list = ""
+        for (index, rejection) in rejected {
+            if !list.isEmpty { list += "," }
+            list += "{\"index\":\(index),\"error\":\"\(rejection.code.rawValue)\""
+            if let field = rejection.field { list += ",\"field\":\(JSONText.literal(field))" }
+            list += ",\"message\":\(JSONText.literal(rejection.message))}"
+        }
+        return list
+    }
+
+    private static func json(_ rejection: EventRejection) -> String {
+        var json = "{\"code\":\"\(rejection.code.rawValue)\""
+        json += ",\"message\":\(JSONText.literal(rejection.message))"
+        if let field = rejection.field { json += ",\"field\":\(JSONText.literal(field))" }
+        return json + "}"
+    }
+}
+
+extension RejectionCode {
+    /// The HTTP status of an answer with this code.
+    var status: HTTPResponseStatus {
+        switch self {
+        case .invalidRequest, .invalidSchemaVersion, .invalidEventID, .invalidTimestamp,
+            .invalidMeasurement:
+            .badRequest
+        case .unauthorized: .unauthorized
+        case .forbidden: .forbidden
+        case .notFound: .notFound
+        case .methodNotAllowed: .methodNotAllowed
+        case .requestTimeout: .requestTimeout
+        case .payloadTooLarge: .payloadTooLarge
+        case .unsupportedMediaType: .unsupportedMediaType
+        case .headersTooLarge: .requestHeaderFieldsTooLarge
+        case .rateLimitExceeded: .tooManyRequests
+        case .serviceUnavailable: .serviceUnavailable
+        }
+    }
+}

@@ -1,0 +1,53 @@
+internal import EventParsing
+internal import NIOHTTP1
+
+/// What a path of the API leads to.
+enum Route: String, CaseIterable {
+    case events
+    case heartbeats
+    case health
+    case ready
+    /// No path of the API.
+    case other
+
+    /// The route of a request target, whose query does not matter.
+    init(uri: String) {
+        let path = uri.prefix { $0 != "?" }
+        switch path {
+        case "/events", "/api/v1/events": self = .events
+        case "/heartbeats", "/api/v1/heartbeats": self = .heartbeats
+        case "/health": self = .health
+        case "/ready": self = .ready
+        default: self = .other
+        }
+    }
+
+    /// The methods it answers.
+    var methods: [HTTPMethod] {
+        switch self {
+        case .events, .heartbeats: [.POST]
+        case .health, .ready: [.GET, .HEAD]
+        case .other: []
+        }
+    }
+}
+
+/// How a body's `Content-Type` says that it is to be read; nil when the type is none of ours.
+func bodyForm(contentType: String?) -> EventParser.Form? {
+    guard let contentType else { return .json }
+    let type = contentType.prefix { $0 != ";" }.lowercased().trimming { $0 == " " || $0 == "\t" }
+    switch type {
+    case "application/json", "": return .json
+    case "application/x-ndjson": return .lines
+    default: return nil
+    }
+}
+
+extension String {
+    fileprivate func trimming(_ isTrimmed: (Character) -> Bool) -> Substring {
+        var text = Substring(self)
+        while let first = text.first, isTrimmed(first) { text.removeFirst() }
+        while let last = text.last, isTrimmed(last) { text.removeLast() }
+        return text
+    }
+}
