@@ -29,7 +29,8 @@ package struct ThreadService: Service {
                     group.addTask { try await Self.runThread(name) { try body(stop) } }
                 }
                 do {
-                    try await group.waitForAll()
+                    // Not waitForAll(), which throws an error only after all others have ended.
+                    while try await group.next() != nil {}
                 } catch {
                     // The others must end too, or waiting for them would not.
                     stop.give()
