@@ -3,7 +3,7 @@ import FoundationEssentials
 import Telemetry
 import Testing
 
-private func parse(
+private func parseHeartbeat(
     _ json: String, mayPost: (UnsafeRawBufferPointer) -> Bool = { _ in true }
 ) throws(EventRejection) -> Heartbeat {
     var storage = Array(json.utf8) + [UInt8](repeating: 0, count: EventParser.paddingByteCount)
@@ -33,7 +33,7 @@ struct HeartbeatTests {
              "last_error":"dial: refused","active_targets":2,
              "recv_ts_ms":1,"source_address":"forged","unknown":[{}]}
             """
-        let heartbeat = try parse(json)
+        let heartbeat = try parseHeartbeat(json)
         #expect(heartbeat.clientID == "probe-001")
         #expect(heartbeat.labels == ["site": "a"])
         #expect(heartbeat.clockOffsetMilliseconds == -3.5)
@@ -44,7 +44,7 @@ struct HeartbeatTests {
     }
 
     @Test func `a heartbeat of a probe whose clock is wrong is taken`() throws {
-        #expect(try parse(#"{"client_id":"a","ts_ms":0}"#).sentAtMilliseconds == 0)
+        #expect(try parseHeartbeat(#"{"client_id":"a","ts_ms":0}"#).sentAtMilliseconds == 0)
     }
 
     @Test(arguments: [
@@ -64,14 +64,14 @@ struct HeartbeatTests {
         (heartbeat(#""memory_bytes":99999999999999999999"#), "memory_bytes"),
     ])
     func `a bad heartbeat is refused with the field's name`(_ json: String, _ field: String) {
-        let rejection = #expect(throws: EventRejection.self) { try parse(json) }
+        let rejection = #expect(throws: EventRejection.self) { try parseHeartbeat(json) }
         #expect(rejection?.field == field)
         #expect(rejection?.code == (field == "ts_ms" ? .invalidTimestamp : .invalidRequest))
     }
 
     @Test(arguments: ["", "[]", "1", "{", "[{}]", #"{"client_id":"a","ts_ms":1}x"#, "{'a':1}"])
     func `what is no JSON object is refused`(_ json: String) {
-        let rejection = #expect(throws: EventRejection.self) { try parse(json) }
+        let rejection = #expect(throws: EventRejection.self) { try parseHeartbeat(json) }
         #expect(rejection?.code == .invalidRequest)
     }
 
@@ -81,21 +81,23 @@ struct HeartbeatTests {
             "\"labels\":" + String(repeating: "[", count: 5000)
                 + String(repeating: "]", count: 5000),
         ] {
-            #expect(throws: EventRejection.self) { try parse(heartbeat(member)) }
+            #expect(throws: EventRejection.self) { try parseHeartbeat(heartbeat(member)) }
         }
     }
 
     @Test func `more labels or bytes than allowed are refused`() {
         let labels = (0...32).map { "\"l\($0)\":\"\"" }.joined(separator: ",")
-        #expect(throws: EventRejection.self) { try parse(heartbeat("\"labels\":{\(labels)}")) }
+        #expect(throws: EventRejection.self) {
+            try parseHeartbeat(heartbeat("\"labels\":{\(labels)}"))
+        }
         let long = heartbeat("\"x\":\"\(String(repeating: "a", count: 64 << 10))\"")
-        let rejection = #expect(throws: EventRejection.self) { try parse(long) }
+        let rejection = #expect(throws: EventRejection.self) { try parseHeartbeat(long) }
         #expect(rejection?.code == .payloadTooLarge)
     }
 
     @Test func `a client the poster may not speak for is refused`() {
         let rejection = #expect(throws: EventRejection.self) {
-            try parse(#"{"client_id":"a","ts_ms":1}"#, mayPost: { _ in false })
+            try parseHeartbeat(#"{"client_id":"a","ts_ms":1}"#, mayPost: { _ in false })
         }
         #expect(rejection?.code == .forbidden)
     }
