@@ -182,6 +182,7 @@ let package = Package(
                 "Blocks", "Bus", "EventParsing", "NATSClient", "PrivateServers", "ServiceKit",
                 "Telemetry", "TestKit", .logging, .nioCore, .nioPosix,
             ]),
+        tests("LocalStack", ["OwnedThreads", "Postgres", "TestKit"]),
         tests(
             "AggregatorCore",
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),

@@ -49,8 +49,9 @@ package struct AggregatorConfiguration: Sendable {
 
     private static var hostName: String {
         var buffer = [UInt8](repeating: 0, count: 256)
-        let status = buffer.withUnsafeMutableBytes { bytes in
-            gethostname(bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count - 1)
+        let status = buffer.withUnsafeMutableBytes { bytes -> Int32 in
+            guard let start = bytes.baseAddress else { return -1 }
+            return gethostname(start.assumingMemoryBound(to: CChar.self), bytes.count - 1)
         }
         let name = String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self)
         return status == 0 && !name.isEmpty ? name : "aggregator"

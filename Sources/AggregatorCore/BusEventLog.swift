@@ -49,13 +49,11 @@ final class BusEventLog: EventLog {
                     brokerMilliseconds: message.timestampNanoseconds / 1_000_000),
                 payload: message.message.withUnsafePayload { Array($0) })
         }
-        // Also nothing may mean that a partition went back; what was read before that is good.
+        // Nothing may also mean that the stream is another one; what was read before that is good.
         guard messages.isEmpty else { return messages }
         for partition in open.sorted() {
-            if let sequence = reader.position(of: partition)?.wentBackTo {
-                throw EventLogError(
-                    "partition \(partition) of the stream went back to \(sequence): it was "
-                        + "restored from an older copy or made anew")
+            if let discontinuity = reader.position(of: partition)?.discontinuity {
+                throw EventLogError("partition \(partition): \(discontinuity)")
             }
         }
         return []

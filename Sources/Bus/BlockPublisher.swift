@@ -256,6 +256,7 @@ extension BlockPublisher {
             PublishError(.stopped, "the publisher was stopped"),
             counter: counters.blocksDisconnected)
         link?.subscription.cancel()
+        NATSConnection.releaseThreadMemory()
     }
 
     private func takeWork(until deadline: ContinuousClock.Instant) -> Signal {
@@ -392,66 +393,5 @@ extension BlockPublisher {
                 waiter.finished(error)
             }
         }
-    }
-}
-
-/// The last token of the subject that a block's acknowledgement comes to: `<lane>-<number>`.
-struct AnswerToken: Equatable, CustomStringConvertible {
-    let lane: Int
-    let number: UInt64
-
-    init(lane: Int, number: UInt64) {
-        self.lane = lane
-        self.number = number
-    }
-
-    init?(subject: String) {
-        let token = subject.utf8.suffix(while: { $0 != UInt8(ascii: ".") })
-        let parts = token.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
-        guard parts.count == 2, let lane = decimal(parts[0]).flatMap({ Int(exactly: $0) }),
-            let number = decimal(parts[1])
-        else { return nil }
-        self.init(lane: lane, number: number)
-    }
-
-    var description: String { "\(lane)-\(number)" }
-}
-
-extension BidirectionalCollection {
-    /// The elements after the last one that does not fulfil `condition`.
-    fileprivate func suffix(while condition: (Element) -> Bool) -> SubSequence {
-        guard let end = lastIndex(where: { !condition($0) }) else { return self[...] }
-        return self[index(after: end)...]
-    }
-}
-
-private final class PublisherCounters: Sendable {
-    let blocksSent = Atomic(0)
-    let bytesSent = Atomic(0)
-    let eventsAcknowledged = Atomic(0)
-    let blocksAcknowledged = Atomic(0)
-    let blocksTimedOut = Atomic(0)
-    let blocksRefused = Atomic(0)
-    let blocksDisconnected = Atomic(0)
-    let refusedOverloaded = Atomic(0)
-    let refusedUnavailable = Atomic(0)
-    let refusedTooLarge = Atomic(0)
-    let answersLate = Atomic(0)
-    let answersUnreadable = Atomic(0)
-
-    var snapshot: PublisherStatistics {
-        PublisherStatistics(
-            blocksSent: blocksSent.load(ordering: .relaxed),
-            bytesSent: bytesSent.load(ordering: .relaxed),
-            eventsAcknowledged: eventsAcknowledged.load(ordering: .relaxed),
-            blocksAcknowledged: blocksAcknowledged.load(ordering: .relaxed),
-            blocksTimedOut: blocksTimedOut.load(ordering: .relaxed),
-            blocksRefused: blocksRefused.load(ordering: .relaxed),
-            blocksDisconnected: blocksDisconnected.load(ordering: .relaxed),
-            refusedOverloaded: refusedOverloaded.load(ordering: .relaxed),
-            refusedUnavailable: refusedUnavailable.load(ordering: .relaxed),
-            refusedTooLarge: refusedTooLarge.load(ordering: .relaxed),
-            answersLate: answersLate.load(ordering: .relaxed),
-            answersUnreadable: answersUnreadable.load(ordering: .relaxed))
     }
 }

@@ -29,6 +29,10 @@ package final class LocalStack {
     /// How long a program may take to listen: it waits for servers that have just started.
     private static let listenLimit = Duration.seconds(30)
 
+    /// The target server's ports, if they are free: a target keeps its name over restarts.
+    private static let httpPort = 8880
+    private static let httpsPort = 8843
+
     private let settings: Settings
     private let folder: StackFolder
     private let progress: (String) -> Void
@@ -155,9 +159,12 @@ package final class LocalStack {
     }
 
     private func startTarget() throws(LocalStackError) -> TargetServer {
+        mkdir(folder.targets, 0o755)
         let target: TargetServer
         do {
-            target = try TargetServer(folder: folder.targets)
+            target = try TargetServer(
+                folder: folder.targets, httpPort: UInt16(clamping: usualPort(Self.httpPort)),
+                httpsPort: UInt16(clamping: usualPort(Self.httpsPort)))
         } catch {
             throw LocalStackError("cannot start the target server: \(error)")
         }
@@ -191,6 +198,9 @@ package final class LocalStack {
     }
 
     // MARK: Running
+
+    /// The URL of the database, its password included; nil while PostgreSQL does not run.
+    package var databaseURL: String? { postgres?.url }
 
     /// - Throws: ``LocalStackError`` when something has ended by itself, with its last words.
     package func checkRunning() throws(LocalStackError) {

@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// The folder that a local stack keeps everything in, and that only one stack uses at a time.
-package struct StackFolder: Sendable {
+package struct StackFolder: Sendable, Equatable {
     /// Its absolute path.
     package let path: String
 
@@ -34,7 +34,7 @@ package struct StackFolder: Sendable {
     var postgres: String { "\(path)/postgres" }
     var nats: String { "\(path)/nats" }
     var targets: String { "\(path)/targets" }
-    var tokensFile: String { "\(path)/tokens.yaml" }
+    var tokensFile: String { "\(path)/tokens.json" }
     /// The secret that the local probes and the printed `curl` command use.
     var tokenFile: String { "\(path)/token" }
     /// How to open the database, its password included: a connection service file of libpq.

@@ -188,6 +188,12 @@ package enum NATSConnectionEvent: Sendable {
         }
         unsafe natsConnection_Close(pointer)
     }
+
+    /// Frees what libnats keeps for the calling thread. An owned thread that made calls of this
+    /// type does this last.
+    package static func releaseThreadMemory() {
+        nats_ReleaseThreadMemory()
+    }
 }
 
 extension String {

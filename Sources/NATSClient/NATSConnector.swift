@@ -1,4 +1,3 @@
-internal import CNATS
 internal import OwnedThreads
 internal import Synchronization
 
@@ -100,7 +99,7 @@ package final class NATSConnector: Sendable {
             }
             pause = min(pause * 2, longestPause)
         }
-        nats_ReleaseThreadMemory()
+        NATSConnection.releaseThreadMemory()
     }
 }
 

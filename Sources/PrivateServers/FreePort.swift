@@ -52,3 +52,21 @@ private func loopbackAddress(port: UInt16) -> sockaddr_in {
     address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
     return address
 }
+
+/// Whether nobody listens on 127.0.0.1:`port` now.
+package func isLoopbackPortFree(_ port: Int) -> Bool {
+    guard let port = UInt16(exactly: port) else { return false }
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    // As servers do, so that connections of an earlier run that linger do not count.
+    var reuse: Int32 = 1
+    setsockopt(
+        descriptor, SOL_SOCKET, SO_REUSEADDR, &reuse, socklen_t(MemoryLayout<Int32>.size))
+    var address = loopbackAddress(port: port)
+    return withUnsafePointer(to: &address) { address in
+        address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+            bind(descriptor, address, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+        }
+    }
+}

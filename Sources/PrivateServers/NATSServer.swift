@@ -48,7 +48,7 @@ package final class NATSServer: Sendable {
         if let path = settings.executable {
             executable = path
         } else {
-            executable = try Program.find("nats-server", debianPackage: "nats-server")
+            executable = try InstalledProgram.find("nats-server", debianPackage: "nats-server")
         }
         try makeFolder(settings.dataFolder)
 

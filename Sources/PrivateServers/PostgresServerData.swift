@@ -30,13 +30,15 @@ struct PostgresServerData {
     /// The path of one of the server's programs, of the cluster's own version if it is installed.
     func program(_ name: String) throws(PrivateServerError) -> String {
         if let folder = settings.programFolder { return "\(folder)/\(name)" }
-        if let found = try? Program.find(name, debianPackage: "postgresql") { return found }
+        if let found = try? InstalledProgram.find(name, debianPackage: "postgresql") {
+            return found
+        }
         let parent = "/usr/lib/postgresql"
         var versions = entries(of: parent).compactMap { Int($0) }.sorted(by: >)
         if let own = majorVersion.flatMap({ Int($0) }), versions.contains(own) {
             versions = [own] + versions.filter { $0 != own }
         }
-        return try Program.find(
+        return try InstalledProgram.find(
             name, debianPackage: "postgresql",
             alsoIn: versions.isEmpty ? ["\(parent)/*/bin"] : versions.map { "\(parent)/\($0)/bin" })
     }

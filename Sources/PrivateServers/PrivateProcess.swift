@@ -155,9 +155,24 @@ package final class PrivateProcess: Sendable {
         }
     }
 
-    /// Freezes the child (SIGSTOP) as if its machine hung; ``resume()`` lets it go on.
+    /// Freezes the child (SIGSTOP) as if its machine hung; ``resume()`` lets it go on. Blocks
+    /// until its last thread has stopped.
     package func pause() {
         signal(SIGSTOP)
+        let deadline = ContinuousClock.now + killLimit
+        while !hasStopped && exit == nil && ContinuousClock.now < deadline {
+            usleep(1_000)
+        }
+    }
+
+    private var hasStopped: Bool {
+        state.withLock { state in
+            guard case .running(let pid) = state else { return false }
+            var information = siginfo_t()
+            // Reports a stop of the whole process, and never reaps it.
+            let status = waitid(P_PID, id_t(pid), &information, WSTOPPED | WNOHANG)
+            return status == 0 && information.si_signo == SIGCHLD
+        }
     }
 
     package func resume() {
@@ -209,9 +224,10 @@ extension PrivateProcess {
                 "--clear-groups",
             ]
         }
-        guard let program = try? Program.find("setpriv", debianPackage: "util-linux") else {
+        guard let program = try? InstalledProgram.find("setpriv", debianPackage: "util-linux")
+        else {
             guard launch.account == nil else {
-                _ = try Program.find("setpriv", debianPackage: "util-linux")
+                _ = try InstalledProgram.find("setpriv", debianPackage: "util-linux")
                 return []
             }
             // Without it an orphan is possible; the pid file still finds it.

@@ -64,11 +64,11 @@ enum CellColumns {
         record.append(summary.count == 0 ? nil : summary.sum)
         record.append(summary.minimum?.inUnit)
         record.append(summary.maximum?.inUnit)
+        let sketch = summary.count == 0 ? nil : cell.sketchElements(of: metric)
         for q in [0.5, 0.95, 0.99] {
-            let quantile = summary.count == 0 ? nil : cell.quantile(q, of: metric)
+            let quantile = sketch.flatMap { cell.quantile(q, of: metric, sketch: $0) }
             record.append(quantile.map { $0 / MetricValue.scale })
         }
-        let sketch = summary.count == 0 ? nil : cell.sketchElements(of: metric)
         record.append(array: sketch?.map { Int64(clamping: $0) })
     }
 

@@ -82,6 +82,7 @@ internal import Glibc
     package func write(_ bytes: Span<UInt8>, _ patience: Patience) throws(TransportError) {
         var written = 0
         while written < bytes.count {
+            try patience.check(during: "writing to \(remoteAddress)")
             let rest = bytes.extracting(written..<bytes.count)
             if unsafe session != nil {
                 written += try writeEncrypted(rest, patience)
@@ -99,6 +100,7 @@ internal import Glibc
         into buffer: inout [UInt8], _ patience: Patience
     ) throws(TransportError) -> Int {
         precondition(!buffer.isEmpty, "an empty buffer reads nothing")
+        try patience.check(during: "reading from \(remoteAddress)")
         return unsafe session == nil
             ? try readPlain(into: &buffer, patience) : try readEncrypted(into: &buffer, patience)
     }

@@ -23,6 +23,16 @@ package struct Patience: Sendable {
         Patience(until: min(deadline, other), interrupt: interrupt)
     }
 
+    /// Throws when the time is up or the owner asked to stop.
+    ///
+    /// A stream that always has something to read never waits, and would never end without this.
+    func check(during call: @autoclosure () -> String) throws(TransportError) {
+        if interrupt?.isTriggered == true {
+            throw TransportError(.interrupted, "\(call()): stopped")
+        }
+        if remaining == .zero { throw TransportError(.timedOut, "\(call()): deadline passed") }
+    }
+
     /// What is left, zero when the deadline has passed.
     package var remaining: Duration { deadline.since(.now()) }
 }
@@ -79,12 +89,9 @@ func waitUntilReady(
     during call: @autoclosure () -> String
 ) throws(TransportError) {
     while true {
-        if patience.interrupt?.isTriggered == true {
-            throw TransportError(.interrupted, "\(call()): stopped")
-        }
+        try patience.check(during: call())
         // Rounded up, as poll would otherwise spin through the last millisecond.
         let left = patience.remaining.wholeNanoseconds
-        guard left > 0 else { throw TransportError(.timedOut, "\(call()): deadline passed") }
         let milliseconds = Int32(clamping: (left &+ 999_999) / 1_000_000)
         var polled = [
             pollfd(fd: descriptor, events: Int16(truncatingIfNeeded: events), revents: 0),

@@ -6,8 +6,7 @@ internal import Synchronization
 ///
 /// `getaddrinfo` cannot be interrupted, so each lookup runs on a thread of the resolver's own and its
 /// caller stops waiting at the deadline. Abandoned lookups keep their threads until the system gives
-/// them back: with all of ``threadsMax`` held, new lookups fail at once with
-/// ``TransportError/Code/resolverBusy``.
+/// them back. With all of ``threadsMax`` held, further lookups wait for one, each until its own deadline.
 package final class Resolver: Sendable {
     /// An answer and when it was asked for and given, by the thread that asked the system.
     package struct Answer: Sendable {
@@ -15,6 +14,14 @@ package final class Resolver: Sendable {
         package let addresses: [SocketAddress]
         package let started: MonotonicInstant
         package let finished: MonotonicInstant
+
+        package init(
+            addresses: [SocketAddress], started: MonotonicInstant, finished: MonotonicInstant
+        ) {
+            self.addresses = addresses
+            self.started = started
+            self.finished = finished
+        }
     }
 
     /// The most lookups at once, hanging ones included.
@@ -43,13 +50,20 @@ package final class Resolver: Sendable {
     }
 
     private let state = Monitor(State())
+    private let ask: @Sendable (String, UInt16) -> Result<Answer, TransportError>
 
     /// Threads that hung in the system's resolver when their owner stopped: nothing can end or join them.
     private static let leftBehind = Mutex<[OwnedThread]>([])
 
-    package init(threadsMax: Int = 16) {
+    /// - Parameter ask: Asks the system for a host's addresses; tests put another answer in its place.
+    package init(
+        threadsMax: Int = 16,
+        asking ask: @escaping @Sendable (String, UInt16) -> Result<Answer, TransportError> =
+            Resolver.askSystem
+    ) {
         precondition(threadsMax > 0, "a resolver without threads resolves nothing")
         self.threadsMax = threadsMax
+        self.ask = ask
     }
 
     deinit {
@@ -59,8 +73,8 @@ package final class Resolver: Sendable {
     /// The addresses of `host`, which must not be an IP address already.
     ///
     /// - Throws: ``TransportError``: ``TransportError/Code/nameNotFound``,
-    ///   ``TransportError/Code/nameLookupFailed``, ``TransportError/Code/resolverBusy``,
-    ///   ``TransportError/Code/timedOut`` or ``TransportError/Code/interrupted``.
+    ///   ``TransportError/Code/nameLookupFailed``, ``TransportError/Code/timedOut`` or
+    ///   ``TransportError/Code/interrupted``.
     package func addresses(
         of host: String, port: UInt16, _ patience: Patience
     ) throws(TransportError) -> Answer {
@@ -86,18 +100,18 @@ package final class Resolver: Sendable {
         state.withLock { $0.asking.count }
     }
 
-    /// Ends the idle threads and leaves behind those that hang; later lookups fail.
+    /// Ends the idle threads and leaves behind those that hang; later lookups fail. Once is enough.
     package func shutDown() {
-        let (idle, hanging) = state.update { state in
+        let (idle, hanging) = state.update { state -> ([OwnedThread], [OwnedThread]) in
+            guard !state.isStopped else { return ([], []) }
             state.isStopped = true
             state.waiting = []
-            let indices = state.threads.indices
-            let split = (
-                indices.filter { !state.asking.contains($0) }.map { state.threads[$0] },
-                state.asking.map { state.threads[$0] }
-            )
+            let threads = state.threads.enumerated()
             state.threads = []
-            return split
+            return (
+                threads.filter { !state.asking.contains($0.offset) }.map(\.element),
+                threads.filter { state.asking.contains($0.offset) }.map(\.element)
+            )
         }
         for thread in idle { thread.join() }
         Self.leftBehind.withLock { $0 += hanging }
@@ -109,17 +123,13 @@ package final class Resolver: Sendable {
                 throw TransportError(.interrupted, "looking up \(lookup.host): stopped")
             }
             let idleThreads = state.threads.count - state.asking.count
-            if idleThreads <= state.waiting.count {
-                guard state.threads.count < threadsMax else {
-                    throw TransportError(
-                        .resolverBusy,
-                        "looking up \(lookup.host): \(threadsMax) lookups hang in the system's "
-                            + "resolver; check the name servers in /etc/resolv.conf")
-                }
+            if idleThreads <= state.waiting.count, state.threads.count < threadsMax {
                 let shared = self.state
                 let index = state.threads.count
                 state.threads.append(
-                    OwnedThread(name: "resolver-\(index)") { Self.serve(shared, index) })
+                    OwnedThread(name: "resolver-\(index)") { [ask] in
+                        Self.serve(shared, index, ask)
+                    })
             }
             state.waiting.append(lookup)
         }
@@ -130,7 +140,10 @@ package final class Resolver: Sendable {
         state.update { $0.waiting.removeAll { $0 === lookup } }
     }
 
-    private static func serve(_ shared: Monitor<State>, _ index: Int) {
+    private static func serve(
+        _ shared: Monitor<State>, _ index: Int,
+        _ ask: (String, UInt16) -> Result<Answer, TransportError>
+    ) {
         while true {
             let next: Lookup?? = shared.wait(until: nil) { state -> Lookup?? in
                 if state.isStopped { return .some(nil) }
@@ -139,19 +152,22 @@ package final class Resolver: Sendable {
                 return .some(state.waiting.removeFirst())
             }
             guard case .some(.some(let lookup)) = next else { return }
-            let answer = ask(lookup)
+            let answer = ask(lookup.host, lookup.port)
             shared.update { _ = $0.asking.remove(index) }
             lookup.result.update { $0 = answer }
         }
     }
 
-    private static func ask(_ lookup: Lookup) -> Result<Answer, TransportError> {
+    /// Asks the system; blocks for as long as its resolver likes.
+    package static func askSystem(
+        _ host: String, _ port: UInt16
+    ) -> Result<Answer, TransportError> {
         var hints = unsafe addrinfo()
         unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         unsafe hints.ai_flags = AI_NUMERICSERV
         var list: UnsafeMutablePointer<addrinfo>?
         let started = MonotonicInstant.now()
-        let status = unsafe getaddrinfo(lookup.host, String(lookup.port), &hints, &list)
+        let status = unsafe getaddrinfo(host, String(port), &hints, &list)
         let finished = MonotonicInstant.now()
         let systemError = errno
         defer { if let list = unsafe list { unsafe freeaddrinfo(list) } }
@@ -165,7 +181,7 @@ package final class Resolver: Sendable {
             let reason =
                 unsafe status == EAI_SYSTEM
                 ? TransportError.text(ofErrno: systemError) : String(cString: gai_strerror(status))
-            return .failure(TransportError(code, "looking up \(lookup.host): \(reason)"))
+            return .failure(TransportError(code, "looking up \(host): \(reason)"))
         }
         var addresses: [SocketAddress] = []
         var next = unsafe list
@@ -179,7 +195,7 @@ package final class Resolver: Sendable {
         }
         guard !addresses.isEmpty else {
             return .failure(
-                TransportError(.nameNotFound, "looking up \(lookup.host): no IP address"))
+                TransportError(.nameNotFound, "looking up \(host): no IP address"))
         }
         return .success(Answer(addresses: addresses, started: started, finished: finished))
     }

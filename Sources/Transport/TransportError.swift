@@ -8,8 +8,6 @@ package struct TransportError: Error, Sendable, Equatable {
         case nameNotFound = "name_not_found"
         /// The resolver could not answer now.
         case nameLookupFailed = "name_lookup_failed"
-        /// Too many lookups hang in the system's resolver; this one was not begun.
-        case resolverBusy = "resolver_busy"
         /// The deadline passed.
         case timedOut = "timed_out"
         /// The owner asked to stop.

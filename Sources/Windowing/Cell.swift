@@ -49,9 +49,14 @@ package struct Cell: Hashable, Sendable {
     /// The *q*-quantile of `metric` in millionths, or nil when it was not measured: within 1 % of the exact
     /// answer, and never outside of the exact minimum and maximum.
     package func quantile(_ q: Double, of metric: Metric) -> Double? {
+        quantile(q, of: metric, sketch: sketchElements(of: metric))
+    }
+
+    /// As ``quantile(_:of:)``, for a caller that has ``sketchElements(of:)`` at hand.
+    package func quantile(_ q: Double, of metric: Metric, sketch: [UInt64]) -> Double? {
         let summary = summary(of: metric)
         guard let minimum = summary.minimum, let maximum = summary.maximum,
-            let estimate = QuantileSketch.quantile(q, of: sketchElements(of: metric)[...])
+            let estimate = QuantileSketch.quantile(q, of: sketch[...])
         else { return nil }
         return min(max(estimate, Double(minimum.millionths)), Double(maximum.millionths))
     }

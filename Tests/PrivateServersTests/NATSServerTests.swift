@@ -64,7 +64,7 @@ struct NATSServerTests {
 
     @Test func `a missing program is told with its package`() {
         #expect {
-            try Program.find("no-such-server", debianPackage: "some-package")
+            try InstalledProgram.find("no-such-server", debianPackage: "some-package")
         } throws: { error in
             "\(error)".contains("apt install some-package")
         }
@@ -78,18 +78,23 @@ struct NATSServerTests {
 
     @Test func `a child leads its own process group and inherits no open file`() throws {
         try withTemporaryFolder { folder in
-            let inherited = open("/dev/null", O_RDONLY)
+            // A high number, which nothing of the shell's own takes.
+            let original = open("/dev/null", O_RDONLY)
+            let inherited = dup2(original, 300)
+            close(original)
             defer { close(inherited) }
             let log = "\(folder)/log"
             let process = try PrivateProcess(
                 PrivateProcess.Launch(
                     name: "sh", executable: "/bin/sh",
-                    arguments: ["-c", "ls /proc/$$/fd | wc -l; cut -d' ' -f5 /proc/$$/stat"],
+                    arguments: [
+                        "-c", "test -e /proc/$$/fd/300; echo $?; cut -d' ' -f5 /proc/$$/stat",
+                    ],
                     logFile: log, pidFile: "\(folder)/pid"))
             #expect(process.waitForExit(within: .seconds(10)) == .code(0))
             let words = try String(contentsOfFile: log, encoding: .utf8)
                 .split(whereSeparator: \.isWhitespace)
-            #expect(words == ["3", "\(process.processIdentifier)"])
+            #expect(words == ["1", "\(process.processIdentifier)"])
         }
     }
 
@@ -98,7 +103,8 @@ struct NATSServerTests {
             let log = "\(folder)/log"
             let process = try PrivateProcess(
                 PrivateProcess.Launch(
-                    name: "setpriv", executable: try Program.find("setpriv", debianPackage: ""),
+                    name: "setpriv",
+                    executable: try InstalledProgram.find("setpriv", debianPackage: ""),
                     arguments: ["--dump"], logFile: log, pidFile: "\(folder)/pid"))
             #expect(process.waitForExit(within: .seconds(10)) == .code(0))
             let dump = try String(contentsOfFile: log, encoding: .utf8)

@@ -117,7 +117,7 @@ import Testing
     @Test func `a missing program is named with its package`() throws {
         try withTemporaryFolder { folder in
             let error = #expect(throws: PrivateServerError.self) {
-                try Program.find(
+                try InstalledProgram.find(
                     "postgres-of-nowhere", debianPackage: "postgresql", alsoIn: [folder])
             }
             #expect(error?.description.contains("apt install postgresql") == true)

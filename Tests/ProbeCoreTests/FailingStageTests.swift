@@ -179,6 +179,19 @@ import Transport
         #expect(found.stoppedAtBudget)
     }
 
+    @Test func `a body that never ends is held to the deadline when the budget is not`() throws {
+        let server = try RawServer { connection, patience in
+            _ = try connection.readHead(patience)
+            try connection.write(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", patience)
+            // Chunks of one byte with long extensions: much traffic for little body.
+            let chunk = "1;" + String(repeating: "x", count: 1000) + "\r\na\r\n"
+            while true { try connection.write(String(repeating: chunk, count: 50), patience) }
+        }
+        let found = try measure(server.url, timeout: .milliseconds(500))
+        #expect(found.failure?.stage == .throughput)
+    }
+
     @Test func `a server that trickles is held to the deadline`() throws {
         let server = try RawServer { connection, patience in
             _ = try connection.readHead(patience)

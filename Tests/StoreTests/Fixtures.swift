@@ -13,12 +13,24 @@ func connect(_ url: String) throws -> PostgresConnection {
     try PostgresConnection(to: PostgresConnectionString(url))
 }
 
-/// The schema of this program, with partitions for the fixtures' days.
+/// The schema of this program, with partitions for the fixtures' days alone: each one is a dozen
+/// files that every test copies.
 private let schema = PostgresTemplate { url in
     let connection = try connect(url)
     defer { connection.close() }
     _ = try Schema().migrate(connection)
-    try connection.execute("SELECT qoe_ensure_partitions('2024-02-29', '2024-03-02')")
+    try connection.execute(
+        """
+        DO $$
+        DECLARE partition regclass;
+        BEGIN
+            FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'agg_1m'::regclass
+            LOOP
+                EXECUTE format('DROP TABLE %s', partition);
+            END LOOP;
+        END $$;
+        SELECT qoe_ensure_partitions('2024-02-29', '2024-03-02');
+        """)
 }
 
 /// Runs `body` with a migrated database.
@@ -37,12 +49,13 @@ func withOwnedPartition(
     }
 }
 
-/// Acquires partition 3 of the stream `EVENTS`, or returns nil when another owner has it.
+/// Acquires a partition of the stream `EVENTS`, or returns nil when another owner has it.
 func acquire(
-    _ store: AggregateStore, owner: String, nonce: UInt64 = 1, lease: Duration = .seconds(60)
+    _ store: AggregateStore, owner: String, partition: Int = 3, nonce: UInt64 = 1,
+    lease: Duration = .seconds(60)
 ) throws -> OwnedPartition? {
     let answer = try store.acquirePartition(
-        stream: "EVENTS", partition: 3, owner: owner, nonce: UniqueID(high: 7, low: nonce),
+        stream: "EVENTS", partition: partition, owner: owner, nonce: UniqueID(high: 7, low: nonce),
         lease: lease)
     guard case .acquired(let owned) = answer else { return nil }
     return owned

@@ -149,6 +149,13 @@ import Testing
             try connection.execute("SET timezone = 'UTC'")
             #expect(bounds.contains("2025-01-31 00:00:00+00"))
             #expect(bounds.contains("2025-02-01 00:00:00+00"))
+        }
+    }
+
+    @Test func `a new schema has partitions for a month back and a week ahead`() throws {
+        try withPostgres { url in
+            let connection = try connect(url)
+            _ = try Schema().migrate(connection)
             let around = try single(
                 connection,
                 "SELECT bool_and(to_regclass('agg_1m_' || to_char(day, 'YYYYMMDD')) IS NOT NULL) "

@@ -38,6 +38,19 @@ import Transport
         #expect(error?.code == .timedOut)
     }
 
+    @Test func `a peer that always sends is read until the deadline and no longer`() throws {
+        let listener = try Listener(host: "127.0.0.1", port: 0)
+        let client = try Connection.open(listener.address, Patience(for: .seconds(5)))
+        let server = try listener.accept(Patience(for: .seconds(5)))
+        try server.write([1, 2, 3].span, Patience(for: .seconds(5)))
+        var buffer = [UInt8](repeating: 0, count: 1)
+        #expect(try client.read(into: &buffer, Patience(for: .seconds(5))) == 1)
+        let error = #expect(throws: TransportError.self) {
+            try client.read(into: &buffer, Patience(until: .now()))
+        }
+        #expect(error?.code == .timedOut)
+    }
+
     @Test func `an interrupt from another thread ends a read`() throws {
         let listener = try Listener(host: "127.0.0.1", port: 0)
         let client = try Connection.open(listener.address, Patience(for: .seconds(5)))

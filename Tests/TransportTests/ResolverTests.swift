@@ -1,3 +1,5 @@
+import OwnedThreads
+import TestKit
 import Testing
 import Transport
 
@@ -48,5 +50,47 @@ import Transport
         #expect(throws: TransportError.self) {
             try resolver.addresses(of: "localhost", port: 80, Patience(for: .seconds(1)))
         }
+    }
+
+    @Test func `hanging lookups hold their threads and nobody else's deadline`() throws {
+        let released = Monitor(false)
+        let address = try #require(SocketAddress(literal: "192.0.2.1", port: 1))
+        let resolver = Resolver(threadsMax: 2) { host, _ in
+            if host == "hangs" { _ = released.wait(until: nil) { $0 ? true : nil } }
+            return .success(
+                Resolver.Answer(addresses: [address], started: .now(), finished: .now()))
+        }
+        defer { resolver.shutDown() }
+        for _ in 0..<2 {
+            let error = #expect(throws: TransportError.self) {
+                try resolver.addresses(of: "hangs", port: 1, Patience(for: .milliseconds(50)))
+            }
+            #expect(error?.code == .timedOut)
+        }
+        #expect(resolver.openLookups == 2)
+        // Without a free thread the next one waits until its own deadline, and is then forgotten.
+        let waiting = #expect(throws: TransportError.self) {
+            try resolver.addresses(of: "fine", port: 1, Patience(for: .milliseconds(50)))
+        }
+        #expect(waiting?.code == .timedOut)
+        #expect(resolver.openLookups == 2)
+
+        released.update { $0 = true }
+        #expect(eventually { resolver.openLookups == 0 })
+        let answer = try resolver.addresses(of: "fine", port: 1, Patience(for: .seconds(10)))
+        #expect(answer.addresses.count == 1)
+    }
+
+    @Test func `an end with hanging lookups does not wait for them`() throws {
+        let released = Monitor(false)
+        let resolver = Resolver(threadsMax: 1) { _, _ in
+            _ = released.wait(until: nil) { $0 ? true : nil }
+            return .failure(TransportError(.nameNotFound, "late"))
+        }
+        #expect(throws: TransportError.self) {
+            try resolver.addresses(of: "hangs", port: 1, Patience(for: .milliseconds(20)))
+        }
+        resolver.shutDown()
+        released.update { $0 = true }
     }
 }

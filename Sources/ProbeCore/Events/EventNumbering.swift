@@ -26,8 +26,8 @@ package final class EventNumbering: Sendable {
         self.spool = spool
     }
 
-    /// The event of a measurement, with the next number when `number` is nil.
-    package func event(
+    /// The event of a measurement, with a new identifier.
+    private func event(
         _ measurement: Measurement, of target: Name, number: UInt64
     ) -> Event {
         var context = context

@@ -20,6 +20,8 @@ package struct Dialer: Sendable {
         package fileprivate(set) var stage = ErrorStage.dns
         /// The lookup's time; nil when the host was an address.
         package fileprivate(set) var dns: Duration?
+        /// When connecting began, the lookup done; nil when it did not come to that.
+        package fileprivate(set) var connectingSince: MonotonicInstant?
         /// The time of the TCP handshake that succeeded.
         package fileprivate(set) var tcp: Duration?
         /// The kernel's round-trip time of that handshake.
@@ -49,6 +51,7 @@ package struct Dialer: Sendable {
             addresses = answer.addresses
         }
         progress.stage = .tcp
+        progress.connectingSince = .now()
         let connection = try connect(addresses, patience, &progress)
         guard url.isSecure else { return connection }
         progress.stage = .tls

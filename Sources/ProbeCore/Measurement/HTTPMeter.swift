@@ -9,8 +9,9 @@ package import Transport
 /// - `tls_ms`: the TLS handshake (`time_appconnect` − `time_connect`).
 /// - `ttfb_ms`: from the request fully written to the answer's first byte
 ///   (`time_starttransfer` − `time_pretransfer`).
-/// - `total_ms`: from the lookup's start to the body's last byte (`time_total`). Only measured when the
-///   whole answer arrived.
+/// - `total_ms`: the lookup's time and that from connecting to the body's last byte (`time_total`). Only
+///   measured when the whole answer arrived. The moment in between, in which the lookup's thread hands
+///   its answer over, is this machine's own and not counted.
 /// - `rtt_ms`: the kernel's round-trip time of the TCP handshake (`TCP_INFO`), free of the
 ///   time this process waited for a CPU. One sample has no variation, so `jitter_ms` is absent.
 /// - `throughput_mbps`: the body's bits over the time from the answer's first byte to the body's last. Absent
@@ -65,14 +66,14 @@ package struct HTTPMeter: Sendable {
         case .success(let connection):
             measurement.sourceAddress = connection.localAddress?.host
             measurement.tlsVersion = connection.tlsVersion
-            return exchange(url, over: connection, started, patience, measurement)
+            return exchange(url, over: connection, progress, patience, measurement)
         case .failure(let error):
             return Self.outcome(measurement, .transport(error), stage: progress.stage)
         }
     }
 
     private func exchange(
-        _ url: HTTPURL, over connection: Connection, _ started: MonotonicInstant,
+        _ url: HTTPURL, over connection: Connection, _ progress: Dialer.Progress,
         _ patience: Patience, _ begun: Measurement
     ) -> MeasurementOutcome {
         var measurement = begun
@@ -95,7 +96,9 @@ package struct HTTPMeter: Sendable {
         }
         measurement.stoppedAtBudget = !transfer.reader.isComplete
         if !measurement.stoppedAtBudget {
-            measurement.record(transfer.lastByte.since(started), as: .total)
+            let sinceConnecting = progress.connectingSince.map { transfer.lastByte.since($0) }
+            measurement.record(
+                sinceConnecting.map { $0 + (progress.dns ?? .zero) }, as: .total)
         }
         measurement.metrics[.throughput] = transfer.throughput
         if let status = measurement.status, status >= 400 {
@@ -166,7 +169,7 @@ package struct HTTPMeter: Sendable {
     ) -> MeasurementOutcome {
         if case .transport(let error) = failure {
             switch error.code {
-            case .interrupted, .system, .invalidConfiguration, .resolverBusy:
+            case .interrupted, .system, .invalidConfiguration:
                 return .notMeasured(reason: error.message)
             default: break
             }

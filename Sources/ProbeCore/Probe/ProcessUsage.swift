@@ -3,21 +3,29 @@ internal import Transport
 
 /// What this process uses of the machine.
 struct ProcessUsage {
-    private var lastCPU = Duration.zero
+    private var lastCPU = Self.cpuTime()
     private var lastLook = MonotonicInstant.now()
 
-    /// The share of one CPU used since the last call, percent; nil at once after it.
+    /// The shortest time of which a share says something.
+    private static let shortestLook = Duration.seconds(1)
+
+    /// The share of one CPU used since the last answer, percent; nil too soon after it.
     mutating func cpuPercent() -> Double? {
-        var usage = rusage()
-        guard getrusage(Int32(RUSAGE_SELF.rawValue), &usage) == 0 else { return nil }
-        let cpu = Self.duration(usage.ru_utime) + Self.duration(usage.ru_stime)
         let now = MonotonicInstant.now()
-        let elapsed = now.since(lastLook).inSeconds
-        let used = (cpu - lastCPU).inSeconds
-        guard elapsed > 0 else { return nil }
+        let elapsed = now.since(lastLook)
+        guard elapsed >= Self.shortestLook, let cpu = Self.cpuTime(), let before = lastCPU else {
+            return nil
+        }
         lastCPU = cpu
         lastLook = now
-        return used / elapsed * 100
+        return (cpu - before).inSeconds / elapsed.inSeconds * 100
+    }
+
+    /// The CPU time of all threads since the start; nil when the system does not tell.
+    private static func cpuTime() -> Duration? {
+        var usage = rusage()
+        guard getrusage(Int32(RUSAGE_SELF.rawValue), &usage) == 0 else { return nil }
+        return duration(usage.ru_utime) + duration(usage.ru_stime)
     }
 
     /// The bytes of memory in use (`VmRSS` of proc(5)); nil when the system does not tell.

@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// Finds installed programs.
-package enum Program {
+package enum InstalledProgram {
     /// Where servers lie on Debian beside what `PATH` names; root's `PATH` often lacks `sbin`.
     private static let usualFolders = [
         "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",

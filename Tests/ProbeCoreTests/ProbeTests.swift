@@ -1,0 +1,149 @@
+import FoundationEssentials
+import Logging
+import ProbeCore
+import ServiceKit
+import Telemetry
+import TestKit
+import Testing
+
+@testable import ProbeCore
+
+@Suite struct ProbeTests {
+    private struct PostedHeartbeat: Decodable {
+        let client_id: String
+        let session_id: String
+        let version: String
+        let labels: [String: String]
+        let active_targets: Int
+        let memory_bytes: Int
+        let drops: Int
+        let spool_depth: Int
+        let clock_offset_ms: Double?
+    }
+
+    private func probe(
+        _ targets: [String], _ ingest: ScriptedIngest,
+        _ change: (inout ProbeConfiguration) -> Void = { _ in }
+    ) throws -> Probe {
+        var configuration = ProbeConfiguration(
+            targets: try targets.map { try Target($0) }, servers: [try ingest.url])
+        configuration.clientID = "client"
+        configuration.token = "secret"
+        configuration.interval = .milliseconds(100)
+        change(&configuration)
+        return try Probe(
+            configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    /// Runs a probe until a condition holds, and then to its orderly end.
+    private func run(_ probe: Probe, until condition: @escaping @Sendable () -> Bool) async -> Bool
+    {
+        let running = Task { await probe.run() }
+        var held = false
+        for _ in 0..<2000 where !held {
+            held = condition()
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+        running.cancel()
+        await running.value
+        return held
+    }
+
+    @Test func `measures by schedule, numbers without gaps, and delivers all at the end`()
+        async throws
+    {
+        let target = try LocalTarget()
+        let ingest = try ScriptedIngest { _, _ in .accepted }
+        defer {
+            target.stop()
+            ingest.stop()
+        }
+        let probe = try probe(["\(target.httpURL)/fast", "\(target.httpURL)/fail"], ingest)
+        #expect(await run(probe) { ingest.requests().flatMap(\.events).count >= 20 })
+
+        let events = ingest.requests().flatMap(\.events)
+        #expect(events.map(\.seq) == Array(1...UInt64(events.count)))
+        #expect(Set(events.map(\.session_id)).count == 1)
+        #expect(Set(events.map(\.event_id)).count == events.count)
+        #expect(Set(events.map(\.client_id)) == ["client"])
+        for event in events {
+            #expect(event.error_stage == (event.target.hasSuffix("/fail") ? "http" : nil))
+            #expect(event.timing_measurements["dns_ms"] == nil)
+            #expect(event.timing_measurements["ttfb_ms"] != nil)
+        }
+        #expect(probe.spool.status.depth == 0)
+        #expect(probe.counters.eventsDelivered.total == UInt64(events.count))
+    }
+
+    @Test func `a heartbeat comes first and says what is known and no more`() async throws {
+        let ingest = try ScriptedIngest { _, _ in .accepted }
+        defer { ingest.stop() }
+        let probe = try probe(["http://127.0.0.1:1/"], ingest) { $0.labels = ["site": "lab"] }
+        #expect(await run(probe) { !ingest.requests(to: "/api/v1/heartbeats").isEmpty })
+        let body = try #require(ingest.requests(to: "/api/v1/heartbeats").first?.body)
+        let heartbeat = try JSONDecoder().decode(PostedHeartbeat.self, from: Data(body))
+        #expect(heartbeat.client_id == "client")
+        #expect(heartbeat.labels == ["site": "lab"])
+        #expect(heartbeat.active_targets == 1)
+        #expect(heartbeat.memory_bytes > 0)
+        #expect(heartbeat.clock_offset_ms == nil)
+    }
+
+    @Test func `a target that never answers does not hold the others up`() async throws {
+        let silent = try RawServer { connection, patience in try connection.drain(patience) }
+        let target = try LocalTarget()
+        let ingest = try ScriptedIngest { _, _ in .accepted }
+        defer {
+            target.stop()
+            ingest.stop()
+        }
+        // The timeout exceeds the interval: several measurements of the silent one are under way.
+        let probe = try probe([silent.url, "\(target.httpURL)/fast"], ingest) {
+            $0.timeout = .seconds(60)
+            $0.inFlightMax = 4
+        }
+        let fast = "\(target.httpURL)/fast"
+        #expect(
+            await run(probe) {
+                probe.counters.slotsSkipped.total > 0
+                    && ingest.requests().flatMap(\.events).contains { $0.target == fast }
+            })
+        // Interrupted measurements are not events: nothing was learned of the target.
+        let silentURL = silent.url
+        #expect(!ingest.requests().flatMap(\.events).contains { $0.target == silentURL })
+    }
+
+    @Test func `a dead ingest fills the spool to its bound and no further`() async throws {
+        let target = try LocalTarget()
+        let ingest = try ScriptedIngest { _, _ in .answer(503) }
+        defer {
+            target.stop()
+            ingest.stop()
+        }
+        let probe = try probe(["\(target.httpURL)/fast"], ingest) { $0.spoolEventsMax = 5 }
+        #expect(await run(probe) { probe.spool.status.dropped >= 3 })
+        #expect(probe.spool.status.depth == 5)
+        #expect(probe.counters.eventsDelivered.total == 0)
+    }
+
+    @Test func `an unreadable token file stops the start`() throws {
+        let ingest = try ScriptedIngest { _, _ in .accepted }
+        defer { ingest.stop() }
+        #expect(throws: ProbeError.self) {
+            try probe([], ingest) {
+                $0.token = nil
+                $0.tokenFile = "/nowhere/token"
+            }
+        }
+    }
+
+    @Test func `the fingerprint changes with what is measured and not with the token`() throws {
+        let servers = [try HTTPURL("http://ingest/")]
+        var one = ProbeConfiguration(targets: [try Target("http://a/")], servers: servers)
+        let other = ProbeConfiguration(targets: [try Target("http://b/")], servers: servers)
+        #expect(one.fingerprint != other.fingerprint)
+        let before = one.fingerprint
+        one.token = "secret"
+        #expect(one.fingerprint == before)
+    }
+}

@@ -1,0 +1,130 @@
+import FoundationEssentials
+import OwnedThreads
+import ProbeCore
+import Transport
+
+/// An ingest that answers as a test's script says and keeps what it was sent.
+final class ScriptedIngest: Sendable {
+    /// What the server does with a request.
+    enum Reply: Sendable {
+        case answer(Int, fields: [String] = [], body: String = "")
+        /// A reset before the answer's end.
+        case breakOff
+        /// Nothing, until the client gives up.
+        case silence
+
+        static let accepted = Reply.answer(202, body: #"{"status":"ok","rejected":[]}"#)
+    }
+
+    struct Request: Sendable {
+        let path: String
+        let token: String?
+        let body: [UInt8]
+
+        /// The events of a post, as far as these tests look at them.
+        var events: [PostedEvent] {
+            (try? JSONDecoder().decode([PostedEvent].self, from: Data(body))) ?? []
+        }
+    }
+
+    struct PostedEvent: Decodable, Sendable, Equatable {
+        let event_id: String
+        let client_id: String
+        let target: String
+        let session_id: String
+        let seq: UInt64
+        let error_stage: String?
+        let timing_measurements: [String: Double]
+    }
+
+    private static let threadCount = 4
+    private let listener: Listener
+    private let interrupt: Interrupt
+    private let threads = Monitor<[OwnedThread]>([])
+    private let received = Monitor<[Request]>([])
+    private let script: @Sendable (Request, Int) -> Reply
+
+    /// - Parameter script: Called with each request and how many of its path came before.
+    init(_ script: @escaping @Sendable (Request, Int) -> Reply) throws {
+        listener = try Listener(host: "127.0.0.1", port: 0)
+        interrupt = try Interrupt()
+        self.script = script
+        let serve: @Sendable () -> Void = { [listener, interrupt, received] in
+            let forever = Patience(until: MonotonicInstant(nanoseconds: .max), interrupt: interrupt)
+            while !interrupt.isTriggered {
+                guard let connection = try? listener.accept(forever) else { continue }
+                try? Self.serve(connection, forever, received, script)
+            }
+        }
+        let started = (0..<Self.threadCount).map { OwnedThread(name: "ingest-\($0)", serve) }
+        threads.update { $0 = started }
+    }
+
+    deinit {
+        stop()
+    }
+
+    func stop() {
+        interrupt.trigger()
+        let ended = threads.update { threads in
+            defer { threads = [] }
+            return threads
+        }
+        for thread in ended { thread.join() }
+    }
+
+    var url: HTTPURL {
+        get throws { try HTTPURL("http://\(listener.address)") }
+    }
+
+    /// What came to a path so far.
+    func requests(to path: String = "/api/v1/events") -> [Request] {
+        received.withLock { $0.filter { $0.path == path } }
+    }
+
+    private static func serve(
+        _ connection: Connection, _ patience: Patience, _ received: Monitor<[Request]>,
+        _ script: (Request, Int) -> Reply
+    ) throws {
+        while true {
+            let request = try readRequest(connection, patience)
+            let earlier = received.update { received in
+                received.append(request)
+                return received.count { $0.path == request.path } - 1
+            }
+            switch script(request, earlier) {
+            case .answer(let status, let fields, let body):
+                let lines = ["HTTP/1.1 \(status) Scripted", "Content-Length: \(body.utf8.count)"]
+                let head = (lines + fields).joined(separator: "\r\n")
+                try connection.write(head + "\r\n\r\n" + body, patience)
+            case .breakOff:
+                try connection.write("HTTP/1.1 202 Acc", patience)
+                connection.abortOnClose()
+                return
+            case .silence:
+                try connection.drain(patience)
+                return
+            }
+        }
+    }
+
+    private static func readRequest(
+        _ connection: Connection, _ patience: Patience
+    ) throws -> Request {
+        var (head, body) = try connection.readHead(patience)
+        let lines = head.split(separator: "\r\n")
+        func field(_ name: String) -> String? {
+            let line = lines.first { $0.lowercased().hasPrefix(name + ": ") }
+            return line.map { String($0.dropFirst(name.utf8.count + 2)) }
+        }
+        let length = field("content-length").flatMap { Int($0) } ?? 0
+        var buffer = [UInt8](repeating: 0, count: 64 * 1024)
+        while body.count < length {
+            let count = try connection.read(into: &buffer, patience)
+            guard count > 0 else { throw TransportError(.endedEarly, "no body") }
+            body += buffer.prefix(count)
+        }
+        let path = lines.first?.split(separator: " ").dropFirst().first ?? ""
+        return Request(path: String(path), token: field("authorization"), body: body)
+    }
+}
