@@ -154,7 +154,9 @@ let package = Package(
         // In this package, and not in one of its own, because it measures what only this package sees.
         .executableTarget(
             name: "benchmarks",
-            dependencies: ["Blocks", "Sketches", "Telemetry", "TestKit", "Windowing"],
+            dependencies: [
+                "Blocks", "EventParsing", "Sketches", "Telemetry", "TestKit", "Windowing",
+            ],
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
         // What tests of several targets share; nothing above but the benchmarks imports it.

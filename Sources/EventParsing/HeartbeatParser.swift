@@ -36,7 +36,9 @@ package struct HeartbeatParser {
             throw EventRejection(
                 .payloadTooLarge, "a heartbeat must not be longer than \(Self.bytesMax) bytes")
         }
-        var heartbeat = unsafe try decode(UnsafeRawBufferPointer(rebasing: storage[..<byteCount]))
+        let bytes = unsafe UnsafeRawBufferPointer(rebasing: storage[..<byteCount])
+        try unsafe checkIntegers(of: decode(IntegerMembers.self, from: bytes))
+        var heartbeat = unsafe try decode(Heartbeat.self, from: bytes)
         heartbeat.receivedAtMilliseconds = nil
         heartbeat.sourceAddress = nil
         try checkTexts(of: heartbeat)
@@ -60,9 +62,11 @@ package struct HeartbeatParser {
         return Array(data)
     }
 
-    private func decode(_ bytes: UnsafeRawBufferPointer) throws(EventRejection) -> Heartbeat {
+    private func decode<Value: Decodable>(
+        _ type: Value.Type, from bytes: UnsafeRawBufferPointer
+    ) throws(EventRejection) -> Value {
         do {
-            return unsafe try JSONDecoder().decode(Heartbeat.self, from: Data(bytes))
+            return unsafe try JSONDecoder().decode(type, from: Data(bytes))
         } catch DecodingError.keyNotFound(let key, _) {
             throw rejection(key.stringValue, "is required")
         } catch DecodingError.valueNotFound(_, let context) {
@@ -142,20 +146,32 @@ package struct HeartbeatParser {
         }
     }
 
-    private func checkNumbers(of heartbeat: Heartbeat) throws(EventRejection) {
-        let largest = Double(SessionSequence.maximumNumber)
-        let counts: KeyValuePairs = [
-            "ts_ms": heartbeat.sentAtMilliseconds, "spool_depth": heartbeat.spoolDepth,
-            "drops": heartbeat.drops, "memory_bytes": heartbeat.memoryBytes,
-            "active_targets": heartbeat.activeTargets,
+    /// The members that are integers, read as numbers: Foundation does not say which integer it cannot read.
+    private struct IntegerMembers: Decodable {
+        var ts_ms: Double?
+        var spool_depth: Double?
+        var drops: Double?
+        var memory_bytes: Double?
+        var active_targets: Double?
+    }
+
+    private func checkIntegers(of members: IntegerMembers) throws(EventRejection) {
+        let integers: KeyValuePairs = [
+            "ts_ms": members.ts_ms, "spool_depth": members.spool_depth, "drops": members.drops,
+            "memory_bytes": members.memory_bytes, "active_targets": members.active_targets,
         ]
-        for (field, count) in counts {
-            guard let count else { continue }
-            guard (0...Int64(SessionSequence.maximumNumber)).contains(count) else {
+        for (field, value) in integers {
+            guard let value else { continue }
+            guard (0...Self.largestInteger).contains(value), value.rounded() == value else {
                 throw rejection(
                     field, "must be an integer from 0 to \(SessionSequence.maximumNumber)")
             }
         }
+    }
+
+    private static let largestInteger = Double(SessionSequence.maximumNumber)
+
+    private func checkNumbers(of heartbeat: Heartbeat) throws(EventRejection) {
         let amounts: KeyValuePairs = [
             "uptime_s": heartbeat.uptimeSeconds,
             "spool_oldest_age_s": heartbeat.spoolOldestAgeSeconds,
@@ -164,13 +180,13 @@ package struct HeartbeatParser {
         ]
         for (field, amount) in amounts {
             guard let amount else { continue }
-            guard (0...largest).contains(amount) else {
+            guard (0...Self.largestInteger).contains(amount) else {
                 throw rejection(
                     field, "must be a number from 0 to \(SessionSequence.maximumNumber)")
             }
         }
         if let offset = heartbeat.clockOffsetMilliseconds {
-            guard abs(offset) <= largest else {
+            guard abs(offset) <= Self.largestInteger else {
                 throw rejection(
                     "clock_offset_ms", "must be within ±\(SessionSequence.maximumNumber)")
             }

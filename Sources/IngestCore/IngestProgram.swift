@@ -8,31 +8,30 @@ package enum IngestProgram {
         name: "ingest",
         abstract: "Takes measurements over HTTP and answers when they are durable.",
         discussion: """
-            Probes and other clients post events and heartbeats here, each with a token. A request gets
-            202 only after NATS JetStream has acknowledged everything in it on disk, and 503 with
-            Retry-After when that cannot be had; sending the same again is harmless.
-
-            Needs NATS with JetStream, whose streams it makes, and a file of tokens. To try it:
-
-              qoectl token create --tokens-file tokens.jsonl --name me --client '*'
-              ingest --tokens-file tokens.jsonl
-              curl -i http://127.0.0.1:8080/events -H 'Authorization: Bearer TOKEN' \\
-                -H 'Content-Type: application/json' \\
-                -d '{"schema_version":1,"event_id":"'$(uuidgen)'","client_id":"me",
-                     "target":"https://example.com","ts_ms":'$(date +%s000)',
-                     "timing_measurements":{"dns_ms":12.5,"ttfb_ms":80}}'
-
-            The body is one event, a JSON array of events, or one event per line with Content-Type
-            application/x-ndjson.
+            Probes and other clients post events and heartbeats here, each with a token. The body is one \
+            event, a JSON array of events, or one event per line with Content-Type \
+            application/x-ndjson. A request gets 202 only after NATS JetStream has acknowledged \
+            everything in it on disk, and 503 with Retry-After when that cannot be had; sending the \
+            same again is harmless.
+            Needs NATS with JetStream, whose streams it makes, and a file of tokens.
             """,
         examples: [
             .init(
                 "ingest --tokens-file tokens.jsonl",
-                "takes events on port 8080 for the NATS on this machine"),
+                "takes events on port 8080 for the NATS on this machine; the tokens file comes from "
+                    + "qoectl token create --tokens-file tokens.jsonl --name me --client '*'"),
             .init(
                 "ingest --tokens-file tokens.jsonl --nats-url nats://nats-1:4222,nats://nats-2:4222 "
                     + "--stream-replicas 3",
                 "takes events for a cluster"),
+            .init(
+                """
+                curl -i http://127.0.0.1:8080/events -H "Authorization: Bearer $TOKEN" \\
+                    -H 'Content-Type: application/json' \\
+                    -d '{"schema_version":1,"event_id":"'$(uuidgen)'","client_id":"me",
+                         "target":"https://example.com","ts_ms":'$(date +%s000)',
+                         "timing_measurements":{"dns_ms":12.5,"ttfb_ms":80}}'
+                """, "posts one event; the answer is 202 when it is durable"),
         ],
         settings: IngestConfiguration.settings, metricsListen: "0.0.0.0:9090",
         listeners: [

@@ -1,4 +1,5 @@
 internal import FoundationEssentials
+internal import Glibc
 internal import Synchronization
 
 /// The tokens in use, by id.
@@ -49,6 +50,9 @@ final class TokenStore: Sendable {
 
     /// The entries to start with: without any, nobody could post.
     static func entries(of path: String) throws(TokenFileError) -> [TokenEntry] {
+        guard access(path, F_OK) == 0 else {
+            throw TokenFileError(path, "is not there; \(advice(path: path))")
+        }
         let entries = try TokenFile.list(in: path)
         guard !entries.isEmpty else {
             throw TokenFileError(path, "holds no token; \(advice(path: path))")

@@ -1,0 +1,110 @@
+import Glibc
+import Testing
+
+/// A connection of a test, on which it sends whatever bytes it likes and reads answers.
+final class HTTPClient {
+    struct Response: Equatable {
+        var status: Int
+        /// Names in lower case.
+        var headers: [String: String]
+        var body: String
+    }
+
+    struct Problem: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    private let socket: Int32
+    private var received: [UInt8] = []
+
+    /// How long an answer may take before the test fails.
+    private static let limitSeconds = 30
+
+    init(port: Int) throws {
+        socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var limit = timeval(tv_sec: Self.limitSeconds, tv_usec: 0)
+        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(port).bigEndian
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        let status = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard status == 0 else { throw Problem(description: "cannot connect: error \(errno)") }
+    }
+
+    deinit { close(socket) }
+
+    func send(_ text: String) throws {
+        try send(Array(text.utf8))
+    }
+
+    /// - Throws: Also when the server has closed meanwhile.
+    func send(_ bytes: [UInt8]) throws {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes {
+                Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+            guard count > 0 else { throw Problem(description: "cannot send: error \(errno)") }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    func shutdownOutput() {
+        shutdown(socket, Int32(SHUT_WR))
+    }
+
+    /// Reads one answer; interim answers count as answers.
+    func response(toHead: Bool = false) throws -> Response {
+        let separator = Array("\r\n\r\n".utf8)
+        var end = find(separator)
+        while end == nil {
+            guard try receive() else { throw Problem(description: "closed before an answer") }
+            end = find(separator)
+        }
+        let headEnd = end ?? 0
+        let lines = String(decoding: received[..<headEnd], as: UTF8.self).split(separator: "\r\n")
+        var headers: [String: String] = [:]
+        for line in lines.dropFirst() {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            guard parts.count == 2 else { continue }
+            headers[parts[0].lowercased()] = String(parts[1].drop { $0 == " " })
+        }
+        let length = toHead ? 0 : Int(headers["content-length"] ?? "0") ?? 0
+        let bodyStart = headEnd + separator.count
+        while received.count < bodyStart + length {
+            guard try receive() else { throw Problem(description: "closed within an answer") }
+        }
+        let body = String(decoding: received[bodyStart..<bodyStart + length], as: UTF8.self)
+        received.removeFirst(bodyStart + length)
+        let status = lines.first?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+        return Response(status: status ?? 0, headers: headers, body: body)
+    }
+
+    /// Whether the server closes without another byte.
+    func isClosedByServer() throws -> Bool {
+        guard received.isEmpty else { return false }
+        return try !receive()
+    }
+
+    private func receive() throws -> Bool {
+        var chunk = [UInt8](repeating: 0, count: 64 << 10)
+        let count = recv(socket, &chunk, chunk.count, 0)
+        guard count >= 0 else { throw Problem(description: "cannot receive: error \(errno)") }
+        received += chunk[..<count]
+        return count > 0
+    }
+
+    private func find(_ pattern: [UInt8]) -> Int? {
+        guard received.count >= pattern.count else { return nil }
+        return (0...(received.count - pattern.count)).first {
+            received[$0..<$0 + pattern.count].elementsEqual(pattern)
+        }
+    }
+}
