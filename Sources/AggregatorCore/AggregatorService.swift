@@ -31,6 +31,11 @@ package struct AggregatorService: Sendable {
 
     /// The service with all its threads.
     package func makeService() throws -> ThreadService {
+        ThreadService(try makeThreads())
+    }
+
+    /// What runs on the service's threads, each with its name.
+    package func makeThreads() throws -> [(name: String, body: ThreadService.Body)] {
         let interrupt = try PostgresInterrupt()
         let connector = NATSConnector(
             NATSOptions(urls: configuration.natsURLs, name: "qoe-aggregator"),
@@ -45,8 +50,8 @@ package struct AggregatorService: Sendable {
             })
         let workers = (0..<configuration.workerCount).map { index in
             (
-                "events \(index)",
-                { @Sendable (stop: StopSignal) in
+                name: "events \(index)",
+                body: { @Sendable (stop: StopSignal) in
                     runWorker(index, connector: connector, interrupt: interrupt, until: stop)
                 } as ThreadService.Body
             )
@@ -54,7 +59,7 @@ package struct AggregatorService: Sendable {
         let heartbeats: ThreadService.Body = { stop in
             runHeartbeats(connector: connector, interrupt: interrupt, until: stop)
         }
-        return ThreadService(workers + [("heartbeats", heartbeats)])
+        return workers + [("heartbeats", heartbeats)]
     }
 
     private func makeDatabase(_ interrupt: PostgresInterrupt) -> StoreConnection {

@@ -37,6 +37,7 @@ package final class LocalStack {
     private let folder: StackFolder
     private let progress: (String) -> Void
     private let programs: StackPrograms
+    private let lock: FolderLock
     private var postgres: PostgresServer?
     private var nats: NATSServer?
     private var target: TargetServer?
@@ -63,7 +64,7 @@ package final class LocalStack {
         self.progress = progress
         folder = settings.folder
         programs = try StackPrograms(folder: folder, programFolder: settings.programFolder)
-        try folder.claim()
+        lock = try folder.claim()
     }
 
     /// Starts everything. When it throws, ``stop()`` still stops what had been started.

@@ -47,10 +47,11 @@ package struct StackFolder: Sendable, Equatable {
     func portFile(of program: String) -> String { "\(path)/\(program).ports" }
     func state(of program: String) -> String { "\(path)/\(program)" }
 
-    /// Makes the folder and takes its lock, which the process holds until it ends.
+    /// Makes the folder and takes its lock.
     ///
+    /// - Returns: The lock, which ends with its last reference, or with the process.
     /// - Throws: ``LocalStackError`` when another stack has it, or it cannot be made.
-    func claim() throws(LocalStackError) {
+    func claim() throws(LocalStackError) -> FolderLock {
         var parent = ""
         for component in path.split(separator: "/") {
             parent += "/\(component)"
@@ -71,7 +72,7 @@ package struct StackFolder: Sendable, Equatable {
                 "another local stack is running on \(path): stop it with Ctrl-C where it runs, or "
                     + "name another folder with --data-dir")
         }
-        // Left open on purpose: the lock ends with the process.
+        return FolderLock(descriptor: lock)
     }
 
     /// Writes a file that only its owner may read.
@@ -97,6 +98,19 @@ package struct StackFolder: Sendable, Equatable {
         var text = Substring(decoding: buffer.prefix(count), as: UTF8.self)
         while text.last?.isNewline == true { text.removeLast() }
         return String(text)
+    }
+}
+
+/// The right to use a ``StackFolder`` (`flock(2)`).
+final class FolderLock {
+    private let descriptor: Int32
+
+    fileprivate init(descriptor: Int32) {
+        self.descriptor = descriptor
+    }
+
+    deinit {
+        close(descriptor)
     }
 }
 

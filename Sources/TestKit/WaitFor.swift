@@ -15,19 +15,3 @@ package func eventually(
     } while ContinuousClock.now < deadline
     return try condition()
 }
-
-/// Waits until `condition` holds, asking it every few milliseconds, without blocking the thread.
-///
-/// - Returns: Whether it held before `limit` had passed.
-package func eventually(
-    within limit: Duration = .seconds(20), _ condition: () throws -> Bool
-) async throws -> Bool {
-    let deadline = ContinuousClock.now + limit
-    repeat {
-        if try condition() {
-            return true
-        }
-        try await Task.sleep(for: .milliseconds(5))
-    } while ContinuousClock.now < deadline
-    return try condition()
-}

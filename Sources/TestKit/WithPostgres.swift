@@ -66,19 +66,6 @@ package func withPostgres<Result>(
     return try body(server.url(database: database))
 }
 
-/// Runs `body` with the URL of a new database, which is dropped afterwards; see ``withPostgres(template:_:)``.
-@discardableResult
-package func withPostgres<Result>(
-    template: PostgresTemplate? = nil, _ body: (String) async throws -> Result
-) async throws -> Result {
-    let server = try SharedPostgres.server()
-    let source = try template?.database(of: server)
-    let database = SharedPostgres.nextDatabase()
-    try create(database, on: server, from: source)
-    defer { try? administer(server, "DROP DATABASE \(database) WITH (FORCE)") }
-    return try await body(server.url(database: database))
-}
-
 /// A database that is prepared once and copied for each test, such as one with a schema.
 package final class PostgresTemplate: Sendable {
     private let prepare: @Sendable (String) throws -> Void

@@ -9,7 +9,6 @@ import OwnedThreads
 import Postgres
 import PrivateServers
 import ServiceKit
-import ServiceLifecycle
 import Store
 import Telemetry
 import TestKit
@@ -64,8 +63,8 @@ private final class Publisher: Sendable {
 
 /// Runs an aggregator while `body` runs.
 private func withAggregator(
-    nats: String, postgres: String, _ body: @Sendable () async throws -> Void
-) async throws {
+    nats: String, postgres: String, _ body: () throws -> Void
+) throws {
     let settings = try ServiceKit.Settings(
         AggregatorConfiguration.settings,
         values: [
@@ -76,19 +75,16 @@ private func withAggregator(
         configuration: try AggregatorConfiguration(settings),
         metrics: AggregatorMetrics(factory: NOOPMetricsHandler.instance),
         health: HealthRegistry(), logger: logger)
-    let group = ServiceGroup(
-        configuration: .init(services: [.init(service: try service.makeService())], logger: logger))
-    try await withThrowingTaskGroup(of: Void.self) { tasks in
-        tasks.addTask { try await group.run() }
-        do {
-            try await body()
-        } catch {
-            await group.triggerGracefulShutdown()
-            throw error
-        }
-        await group.triggerGracefulShutdown()
-        try await tasks.waitForAll()
+    let stop = StopSignal()
+    // Threads of their own: tests that wait occupy the cooperative ones.
+    let threads = try service.makeThreads().map { name, body in
+        OwnedThread(name: name) { try? body(stop) }
     }
+    defer {
+        stop.give()
+        for thread in threads { thread.join() }
+    }
+    try body()
 }
 
 /// Unix milliseconds.
@@ -122,15 +118,15 @@ private func number(_ sql: String, on url: String) throws -> Int64 {
 }
 
 /// Waits until a query returns `value`. A database that is away for the moment has not returned it yet.
-private func expect(_ sql: String, on url: String, becomes value: Int64) async throws {
-    let didBecome = try await eventually { (try? number(sql, on: url)) == value }
+private func expect(_ sql: String, on url: String, becomes value: Int64) throws {
+    let didBecome = eventually { (try? number(sql, on: url)) == value }
     #expect(didBecome, "\(sql)")
 }
 
 private let counted = "SELECT coalesce(sum(count_total), 0)::bigint FROM agg_1m"
 
-@Test func `published events become rows, through crashes of every server`() async throws {
-    try await withTemporaryFolder { folder in
+@Test func `published events become rows, through crashes of every server`() throws {
+    try withTemporaryFolder { folder in
         let nats = try NATSServer(.init(dataFolder: "\(folder)/nats"))
         defer { try? nats.kill() }
         var settings = PostgresServer.Settings(dataFolder: "\(folder)/postgres")
@@ -142,28 +138,28 @@ private let counted = "SELECT coalesce(sum(count_total), 0)::bigint FROM agg_1m"
         let publisher = try Publisher(nats.url)
         let time = now()
 
-        try await withAggregator(nats: nats.url, postgres: url) {
+        try withAggregator(nats: nats.url, postgres: url) {
             try publisher.publish(events(client: "probe-1", numbers: 1...100, at: time))
             try publisher.publish(events(client: "probe-2", numbers: 1...50, at: time))
-            try await expect(counted, on: url, becomes: 150)
+            try expect(counted, on: url, becomes: 150)
 
             // PostgreSQL dies with nothing but its log; the aggregator waits and goes on.
             try postgres.kill()
             try publisher.publish(events(client: "probe-1", numbers: 101...200, at: time))
             try postgres.restart()
-            try await expect(counted, on: url, becomes: 250)
+            try expect(counted, on: url, becomes: 250)
 
             // A retry of what was counted, after NATS was killed too.
             try nats.kill()
             try nats.restart()
-            _ = try await eventually { publisher.publisher.isAccepting }
+            _ = eventually { publisher.publisher.isAccepting }
             try publisher.publish(events(client: "probe-1", numbers: 150...210, at: time))
-            try await expect(counted, on: url, becomes: 260)
+            try expect(counted, on: url, becomes: 260)
         }
         // What a stopped aggregator left is continued by the next.
         try publisher.publish(events(client: "probe-2", numbers: 51...60, at: time))
-        try await withAggregator(nats: nats.url, postgres: url) {
-            try await expect(counted, on: url, becomes: 270)
+        try withAggregator(nats: nats.url, postgres: url) {
+            try expect(counted, on: url, becomes: 270)
         }
         #expect(
             try number(
@@ -177,14 +173,14 @@ private let counted = "SELECT coalesce(sum(count_total), 0)::bigint FROM agg_1m"
 }
 
 @Test func `plain messages and heartbeats of any NATS client are taken, others set aside`()
-    async throws
+    throws
 {
-    try await withTemporaryFolder { folder in
+    try withTemporaryFolder { folder in
         let nats = try NATSServer(.init(dataFolder: "\(folder)/nats"))
         defer { try? nats.kill() }
         let publisher = try Publisher(nats.url)
         let time = now()
-        try await withSchema { url in
+        try withSchema { url in
             let partition = Partitioning.standard.partition(ofClient: "plain")
             let subject = "telemetry.events.\(partition)"
             let event = """
@@ -202,16 +198,16 @@ private let counted = "SELECT coalesce(sum(count_total), 0)::bigint FROM agg_1m"
                 {"client_id":"plain","ts_ms":\(time),"version":"9.9","recv_ts_ms":\(time),\
                 "source_address":"192.0.2.1","labels":{"site":"a"}}
                 """, on: "telemetry.heartbeats")
-            try await withAggregator(nats: nats.url, postgres: url) {
-                try await expect(counted, on: url, becomes: 1)
+            try withAggregator(nats: nats.url, postgres: url) {
+                try expect(counted, on: url, becomes: 1)
                 #expect(
-                    try await eventually {
+                    try eventually {
                         try number("SELECT count(*) FROM dead_letters", on: url) == 3
                     })
                 let online = """
                     SELECT count(*) FROM probe_states WHERE version = '9.9' AND state = 'online'
                     """
-                try await expect(online, on: url, becomes: 1)
+                try expect(online, on: url, becomes: 1)
             }
             #expect(
                 try number(
@@ -220,23 +216,23 @@ private let counted = "SELECT coalesce(sum(count_total), 0)::bigint FROM agg_1m"
     }
 }
 
-@Test func `a small stream takes more than it holds, and loses nothing`() async throws {
-    try await withTemporaryFolder { folder in
+@Test func `a small stream takes more than it holds, and loses nothing`() throws {
+    try withTemporaryFolder { folder in
         let nats = try NATSServer(.init(dataFolder: "\(folder)/nats"))
         defer { try? nats.kill() }
         var streams = StreamSettings()
         streams.eventsByteCountMax = 1 << 20
         let publisher = try Publisher(nats.url, streams: streams)
         let time = now()
-        try await withSchema { url in
-            try await withAggregator(nats: nats.url, postgres: url) {
+        try withSchema { url in
+            try withAggregator(nats: nats.url, postgres: url) {
                 // About 100 bytes an event: four times the stream's limit.
                 for round in 0..<40 as Range<UInt64> {
                     let numbers = round * 1000 + 1...round * 1000 + 1000
                     try publisher.publish(events(client: "probe-1", numbers: numbers, at: time))
                     let total = Int64(round + 1) * 1000
-                    try await expect(counted, on: url, becomes: total)
-                    try await Task.sleep(for: .milliseconds(150))
+                    try expect(counted, on: url, becomes: total)
+                    usleep(150_000)
                 }
             }
         }
@@ -251,6 +247,6 @@ private let schema = PostgresTemplate { url in
     _ = try Schema().migrate(PostgresConnection(to: PostgresConnectionString(url)))
 }
 
-private func withSchema(_ body: (String) async throws -> Void) async throws {
-    try await withPostgres(template: schema) { url in try await body(url) }
+private func withSchema(_ body: (String) throws -> Void) throws {
+    try withPostgres(template: schema) { url in try body(url) }
 }

@@ -17,7 +17,7 @@ private var programFolder: String {
 /// Runs a stack in `folder` on a thread that may block, while `body` looks at it.
 private func withStack(
     in folder: String, _ body: @escaping @Sendable (LocalStack, LocalStack.Addresses) throws -> Void
-) async throws {
+) throws {
     let failure = Monitor<(any Error)?>(nil)
     let thread = OwnedThread(name: "stack") {
         do {
@@ -31,7 +31,7 @@ private func withStack(
             failure.update { $0 = error }
         }
     }
-    await Task.detached { thread.join() }.value
+    thread.join()
     if let error = failure.withLock({ $0 }) { throw error }
 }
 
@@ -59,10 +59,10 @@ private func countOf(_ client: String) -> String {
     "SELECT coalesce(sum(count_total), 0)::text FROM agg_1m WHERE client_id = '\(client)'"
 }
 
-@Test func `a stack measures, counts and diagnoses, and continues on its data`() async throws {
-    try await withTemporaryFolder { folder in
+@Test func `a stack measures, counts and diagnoses, and continues on its data`() throws {
+    try withTemporaryFolder { folder in
         let before = Monitor(0)
-        try await withStack(in: "\(folder)/stack") { stack, addresses in
+        try withStack(in: "\(folder)/stack") { stack, addresses in
             try expect(
                 "SELECT count(DISTINCT (client_id, target))::text FROM agg_1m", becomes: "15",
                 in: stack)
@@ -85,7 +85,7 @@ private func countOf(_ client: String) -> String {
                 try value("SELECT sum(count_total)::text FROM agg_1m", stack))
             before.update { $0 = Int(total) ?? 0 }
         }
-        try await withStack(in: "\(folder)/stack") { stack, addresses in
+        try withStack(in: "\(folder)/stack") { stack, addresses in
             let kept = try #require(
                 try value("SELECT sum(count_total)::text FROM agg_1m", stack))
             #expect((Int(kept) ?? 0) >= before.withLock { $0 })
