@@ -163,6 +163,7 @@ let package = Package(
         library("TestKit", ["NATSClient", "Postgres", "PrivateServers", "Telemetry"]),
 
         tests("Telemetry"),
+        tests("ServiceKit", ["OwnedThreads", .lifecycle, .logging, .metrics]),
         tests("Sketches", ["Telemetry", "TestKit"]),
         tests("Blocks", ["Telemetry", "TestKit"]),
         tests("Diagnosis", ["Telemetry"]),

@@ -27,7 +27,14 @@ package struct AggregatorConfiguration: Sendable {
         Setting(
             "lease", .durationIn(.seconds(3)...(.seconds(300))), default: "10s",
             help: "How long a silent instance keeps its partitions before another may take them."),
+        Setting(
+            "trim-interval", .durationIn(.milliseconds(100)...(.seconds(3600))), default: "60s",
+            help: "How often the streams are looked at: one that is half full loses the oldest of "
+                + "what all partitions have committed, since a full one refuses new events."),
     ]
+
+    /// Between two looks at how full the streams are.
+    package var trimInterval: Duration
 
     package var natsURLs: [String]
     package var database: PostgresConnectionString
@@ -45,6 +52,7 @@ package struct AggregatorConfiguration: Sendable {
         workerCount = settings.integer("worker-threads")
         flushInterval = settings.duration("flush-interval")
         lease = settings.duration("lease")
+        trimInterval = settings.duration("trim-interval")
     }
 
     private static var hostName: String {

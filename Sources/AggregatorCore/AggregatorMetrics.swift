@@ -23,6 +23,7 @@ package struct AggregatorMetrics: Sendable {
     private let logFailures: Counter
     private let heartbeats: Counter
     private let heartbeatsDeadLettered: Counter
+    private let trimFailures: Counter
     private let factory: any MetricsFactory
 
     package init(factory: any MetricsFactory) {
@@ -47,6 +48,7 @@ package struct AggregatorMetrics: Sendable {
         logFailures = counter("log_failures_total")
         heartbeats = counter("heartbeats_total")
         heartbeatsDeadLettered = counter("heartbeats_dead_lettered_total")
+        trimFailures = counter("trim_failures_total")
     }
 
     func count(_ error: TablesError) {
@@ -65,6 +67,30 @@ package struct AggregatorMetrics: Sendable {
     func recordHeartbeats(_ count: Int, deadLetters: Int) {
         heartbeats.increment(by: count)
         heartbeatsDeadLettered.increment(by: deadLetters)
+    }
+
+    func countTrimFailure() {
+        trimFailures.increment()
+    }
+
+    func countPurged(_ messages: UInt64, ofStream stream: String) {
+        Counter(
+            label: "qoe_aggregator_messages_purged_total", dimensions: [("stream", stream)],
+            factory: factory
+        ).increment(by: Int64(clamping: messages))
+    }
+
+    /// How full a stream is.
+    func record(_ extent: LogTrimming.Extent, ofStream stream: String) {
+        for (name, value) in [
+            ("stream_bytes", Double(extent.byteCount)),
+            ("stream_limit_bytes", Double(extent.byteCountMax)),
+        ] {
+            Gauge(
+                label: "qoe_aggregator_\(name)", dimensions: [("stream", stream)],
+                factory: factory
+            ).record(value)
+        }
     }
 
     /// Adds what a committed flush has added.

@@ -95,11 +95,18 @@ package struct AggregatorService: Sendable {
     private func runHeartbeats(
         connector: NATSConnector, interrupt: PostgresInterrupt, until stop: StopSignal
     ) {
+        let database = makeDatabase(interrupt)
+        let trimmer = LogTrimmer(
+            connector: connector, database: database, interval: configuration.trimInterval,
+            metrics: metrics, logger: logger)
         let worker = HeartbeatWorker(
-            connector: connector, database: makeDatabase(interrupt),
+            connector: connector, database: database,
             owner: configuration.instanceID, lease: configuration.lease,
             flushInterval: configuration.flushInterval, metrics: metrics, logger: logger)
-        while !stop.wasGiven { worker.turn(until: .now + Self.turnLimit) }
+        while !stop.wasGiven {
+            worker.turn(until: .now + Self.turnLimit)
+            trimmer.trimIfDue()
+        }
         worker.finish()
     }
 

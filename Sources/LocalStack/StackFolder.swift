@@ -56,7 +56,8 @@ package struct StackFolder: Sendable, Equatable {
             parent += "/\(component)"
             if mkdir(parent, 0o755) != 0, errno != EEXIST {
                 throw LocalStackError(
-                    "cannot make \(parent): \(systemMessage()); name another folder with --data-dir")
+                    "cannot make \(parent): \(systemMessage()); name another folder with --data-dir"
+                )
             }
         }
         let lock = open("\(path)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
@@ -77,7 +78,9 @@ package struct StackFolder: Sendable, Equatable {
     func writeSecret(_ text: String, to file: String) throws(LocalStackError) {
         unlink(file)
         let descriptor = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw LocalStackError("cannot write \(file): \(systemMessage())") }
+        guard descriptor >= 0 else {
+            throw LocalStackError("cannot write \(file): \(systemMessage())")
+        }
         defer { close(descriptor) }
         let bytes = Array(text.utf8)
         guard write(descriptor, bytes, bytes.count) == bytes.count else {

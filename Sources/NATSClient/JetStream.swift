@@ -8,6 +8,14 @@ package struct StoredMessage: Sendable {
     package let message: NATSMessage
 
     package var subject: String { message.subject }
+
+    /// Takes ownership of `pointer`.
+    init(adopting pointer: OpaquePointer) {
+        let message = unsafe NATSMessage(adopting: pointer)
+        sequence = message.storedSequence
+        timestampNanoseconds = message.storedTimestampNanoseconds
+        self.message = message
+    }
 }
 
 /// Streams, consumers and stored messages of a JetStream system.
@@ -95,10 +103,22 @@ package struct JetStream: Sendable {
                 &found, connection.jetStreamContext, stream, sequence, options, code)
         }
         guard let pointer = unsafe found else { throw emptyAnswer("js_GetMsg") }
-        let message = unsafe NATSMessage(adopting: pointer)
-        return StoredMessage(
-            sequence: message.storedSequence,
-            timestampNanoseconds: message.storedTimestampNanoseconds, message: message)
+        return unsafe StoredMessage(adopting: pointer)
+    }
+
+    /// Reads the newest message of a subject from the stream's leader.
+    ///
+    /// - Throws: ``JetStreamErrorCode/messageNotFound`` when the stream holds none.
+    package func lastMessage(
+        inStream stream: String, subject: String
+    ) throws(NATSError) -> StoredMessage {
+        var found: OpaquePointer?
+        unsafe try call("js_GetLastMsg \(stream) \(subject)") { options, code in
+            unsafe js_GetLastMsg(
+                &found, connection.jetStreamContext, stream, subject, options, code)
+        }
+        guard let pointer = unsafe found else { throw emptyAnswer("js_GetLastMsg") }
+        return unsafe StoredMessage(adopting: pointer)
     }
 
     package func createConsumer(

@@ -10,13 +10,14 @@ struct DatabaseCommand: ParsableCommand {
         subcommands: [Migrate.self, Status.self])
 
     struct ConnectionOptions: ParsableArguments {
-        @Option(help: ArgumentHelp(
-            "Where the database is, as a libpq URI.",
-            discussion: """
-                Several hosts may be named. Default: QOE_POSTGRES_URL, else \
-                postgresql://qoe@127.0.0.1:5432/telemetry. A password belongs into ~/.pgpass, or \
-                into QOE_POSTGRES_URL, not onto the command line.
-                """, valueName: "uri"))
+        @Option(
+            help: ArgumentHelp(
+                "Where the database is, as a libpq URI.",
+                discussion: """
+                    Several hosts may be named. Default: QOE_POSTGRES_URL, else \
+                    postgresql://qoe@127.0.0.1:5432/telemetry. A password belongs into ~/.pgpass, or \
+                    into QOE_POSTGRES_URL, not onto the command line.
+                    """, valueName: "uri"))
         var postgresUrl: String?
 
         var url: String {

@@ -10,9 +10,10 @@ struct LocalCommand: ParsableCommand {
         subcommands: [Up.self, Psql.self])
 
     struct FolderOptions: ParsableArguments {
-        @Option(help: ArgumentHelp(
-            "The folder of the stack's data, logs and secrets.",
-            discussion: "Default: /var/lib/qoe-local for root, else ~/.local/share/qoe-local."))
+        @Option(
+            help: ArgumentHelp(
+                "The folder of the stack's data, logs and secrets.",
+                discussion: "Default: /var/lib/qoe-local for root, else ~/.local/share/qoe-local."))
         var dataDir: String?
 
         var folder: StackFolder { dataDir.map { StackFolder($0) } ?? .standard }
@@ -32,22 +33,27 @@ struct LocalCommand: ParsableCommand {
 
         @OptionGroup var folderOptions: FolderOptions
 
-        @Option(name: .customLong("for"), help: ArgumentHelp(
-            "End by itself after this time, such as 90s or 5m.", valueName: "duration"))
+        @Option(
+            name: .customLong("for"),
+            help: ArgumentHelp(
+                "End by itself after this time, such as 90s or 5m.", valueName: "duration"))
         var runFor: RunTime?
 
-        @Option(name: .customLong("probe"), help: ArgumentHelp(
-            "A further target that every probe measures; may be repeated.", valueName: "url"))
+        @Option(
+            name: .customLong("probe"),
+            help: ArgumentHelp(
+                "A further target that every probe measures; may be repeated.", valueName: "url"))
         var targets: [String] = []
 
-        @Option(help: ArgumentHelp(
-            "The folder of ingest, aggregator, diagnoser and probe.",
-            discussion: "Default: where qoectl lies."))
+        @Option(
+            help: ArgumentHelp(
+                "The folder of ingest, aggregator, diagnoser and probe.",
+                discussion: "Default: where qoectl lies."))
         var programsDir: String?
 
         func validate() throws {
-            for target in targets where !target.hasPrefix("http://") && !target.hasPrefix("https://")
-            {
+            for target in targets
+            where !target.hasPrefix("http://") && !target.hasPrefix("https://") {
                 throw ValidationError("--probe '\(target)' is not an http:// or https:// URL")
             }
         }

@@ -13,9 +13,10 @@ struct TokenCommand: ParsableCommand {
         subcommands: [Create.self, List.self, Revoke.self])
 
     struct FileOptions: ParsableArguments {
-        @Option(help: ArgumentHelp(
-            "The tokens file, as ingest reads it.", discussion: "Default: QOE_TOKENS_FILE.",
-            valueName: "path"))
+        @Option(
+            help: ArgumentHelp(
+                "The tokens file, as ingest reads it.", discussion: "Default: QOE_TOKENS_FILE.",
+                valueName: "path"))
         var tokensFile: String?
 
         var path: String {
@@ -39,9 +40,11 @@ struct TokenCommand: ParsableCommand {
 
         @OptionGroup var file: FileOptions
 
-        @Option(name: .customLong("client"), help: ArgumentHelp(
-            "A client the token may speak for; may be repeated.",
-            discussion: "A name that ends in * stands for all that begin so; * alone for all."))
+        @Option(
+            name: .customLong("client"),
+            help: ArgumentHelp(
+                "A client the token may speak for; may be repeated.",
+                discussion: "A name that ends in * stands for all that begin so; * alone for all."))
         var clients: [String]
 
         @Option(help: "For people: whom the token is for.")

@@ -23,10 +23,10 @@ private final class Publisher: Sendable {
     let connector: NATSConnector
     let publisher: BlockPublisher
 
-    init(_ url: String) throws {
+    init(_ url: String, streams: StreamSettings = StreamSettings()) throws {
         connector = NATSConnector(NATSOptions(urls: [url], name: "test"))
         let connection = try connector.waitUntilConnected(within: deadline)
-        _ = try ensureStreams(StreamSettings(), on: JetStream(connection))
+        _ = try ensureStreams(streams, on: JetStream(connection))
         publisher = BlockPublisher(
             connector: connector, producer: UniqueID(high: 1, low: 1),
             settings: PublisherSettings())
@@ -70,7 +70,7 @@ private func withAggregator(
         AggregatorConfiguration.settings,
         values: [
             "nats-url": nats, "postgres-url": postgres, "flush-interval": "100ms",
-            "lease": "3s", "instance-id": "test",
+            "lease": "3s", "instance-id": "test", "trim-interval": "100ms",
         ])
     let service = AggregatorService(
         configuration: try AggregatorConfiguration(settings),
@@ -217,6 +217,33 @@ private let counted = "SELECT coalesce(sum(count_total), 0)::bigint FROM agg_1m"
                 try number(
                     "SELECT sum(events_duplicate)::bigint FROM partition_progress", on: url) == 1)
         }
+    }
+}
+
+@Test func `a small stream takes more than it holds, and loses nothing`() async throws {
+    try await withTemporaryFolder { folder in
+        let nats = try NATSServer(.init(dataFolder: "\(folder)/nats"))
+        defer { try? nats.kill() }
+        var streams = StreamSettings()
+        streams.eventsByteCountMax = 1 << 20
+        let publisher = try Publisher(nats.url, streams: streams)
+        let time = now()
+        try await withSchema { url in
+            try await withAggregator(nats: nats.url, postgres: url) {
+                // About 100 bytes an event: four times the stream's limit.
+                for round in 0..<40 as Range<UInt64> {
+                    let numbers = round * 1000 + 1...round * 1000 + 1000
+                    try publisher.publish(events(client: "probe-1", numbers: numbers, at: time))
+                    let total = Int64(round + 1) * 1000
+                    try await expect(counted, on: url, becomes: total)
+                    try await Task.sleep(for: .milliseconds(150))
+                }
+            }
+        }
+        let connection = try publisher.connector.waitUntilConnected(within: deadline)
+        let stream = try JetStream(connection).stream(named: BusStream.events)
+        #expect(stream.firstSequence > 1)
+        #expect(stream.byteCount < 1 << 20)
     }
 }
 

@@ -51,6 +51,8 @@ struct BusFixture {
 
 func options(_ server: NATSServer) -> NATSOptions {
     var options = NATSOptions(urls: [server.url], name: "test")
+    // Many tests share few cores.
+    options.connectTimeout = .seconds(20)
     options.reconnectWait = .milliseconds(20)
     options.reconnectJitter = .milliseconds(20)
     return options

@@ -266,7 +266,7 @@ import Transport
         defer { ingest.stop() }
         let setup = try Setup([ingest], spoolEvents: 2000)
         setup.add(1200)
-        let stop = try StopSignal()
+        let stop = try ProbeStop()
         stop.trigger()
         setup.delivery.run(until: stop, hardStop: try Interrupt())
         #expect(setup.spool.status.depth == 0)

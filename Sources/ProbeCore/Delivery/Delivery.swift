@@ -46,7 +46,7 @@ package final class Delivery {
     /// Delivers until `stop` is triggered, then posts what is left as long as servers take it.
     ///
     /// - Parameter hardStop: Ends a post under way, and so the last ones.
-    package func run(until stop: StopSignal, hardStop: Interrupt) {
+    package func run(until stop: ProbeStop, hardStop: Interrupt) {
         var nextLook = MonotonicInstant.now().advanced(by: Self.gatherFor)
         while !stop.sleep(until: nextLook) {
             nextLook = step(interrupt: hardStop)

@@ -38,7 +38,7 @@ package final class HeartbeatReporter {
     }
 
     /// Reports at once and then at every interval until `stop` is triggered.
-    package func run(until stop: StopSignal) {
+    package func run(until stop: ProbeStop) {
         var next = MonotonicInstant.now()
         repeat {
             report(Patience(for: Self.postTimeout, interrupt: stop.interrupt))

@@ -16,8 +16,8 @@ package final class Probe: Service {
     private let token: TokenSource
     private let resolver = Resolver()
     private let dialer: Dialer
-    private let measuring: StopSignal
-    private let delivering: StopSignal
+    private let measuring: ProbeStop
+    private let delivering: ProbeStop
     private let pool: WorkerPool
     private let logger: Logger
 
@@ -45,8 +45,8 @@ package final class Probe: Service {
             dialer = Dialer(
                 resolver: resolver,
                 tls: try TLSContext.client(authorityFile: configuration.authorityFile))
-            measuring = try StopSignal()
-            delivering = try StopSignal()
+            measuring = try ProbeStop()
+            delivering = try ProbeStop()
         } catch {
             throw ProbeError(error.message)
         }

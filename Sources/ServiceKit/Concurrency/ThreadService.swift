@@ -3,8 +3,8 @@ internal import ServiceLifecycle
 
 /// A service whose work blocks, and therefore runs on threads of its own.
 ///
-/// Each body runs until its ``StopSignal`` is given. The first error ends the service; a body that returns
-/// before a shutdown ends it too.
+/// Each body runs until its ``StopSignal`` is given. The first error stops all bodies and is thrown
+/// once they have returned; the service is also done once all bodies have returned by themselves.
 package struct ThreadService: Service {
     package typealias Body = @Sendable (StopSignal) throws -> Void
 
@@ -29,7 +29,8 @@ package struct ThreadService: Service {
                     group.addTask { try await Self.runThread(name) { try body(stop) } }
                 }
                 do {
-                    try await group.waitForAll()
+                    // Not waitForAll(), which throws an error only after all others have ended.
+                    while try await group.next() != nil {}
                 } catch {
                     // The others must end too, or waiting for them would not.
                     stop.give()
@@ -47,16 +48,15 @@ package struct ThreadService: Service {
     private static func runThread(
         _ name: String, _ body: @escaping @Sendable () throws -> Void
     ) async throws {
-        let outcome = Monitor<Result<Void, any Error>>(.success(()))
-        let thread = OwnedThread(name: name) {
-            do {
-                try body()
-            } catch {
-                outcome.update { $0 = .failure(error) }
+        var thread: OwnedThread?
+        let outcome = await withCheckedContinuation { continuation in
+            thread = OwnedThread(name: name) {
+                continuation.resume(returning: Result { try body() })
             }
         }
-        await thread.joinAsync()
-        try outcome.withLock { try $0.get() }
+        // What is left of the thread is its own return.
+        thread?.join()
+        try outcome.get()
     }
 }
 

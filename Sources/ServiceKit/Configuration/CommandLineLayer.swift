@@ -1,5 +1,5 @@
 /// What a command line asks for other than running.
-enum CommandLineAction: String, CaseIterable, Sendable {
+package enum CommandLineAction: String, CaseIterable, Sendable {
     case help
     case helpMarkdown = "help-markdown"
     case version
@@ -73,6 +73,7 @@ struct CommandLineLayer: Sendable {
             rest.removeFirst()
             add(next, to: setting, flag: setting.flag)
         } else {
+            layer.rejected.insert(setting.name)
             usageProblem(
                 at: setting.flag, "needs a value; write \(setting.flag) \(setting.placeholder)")
         }

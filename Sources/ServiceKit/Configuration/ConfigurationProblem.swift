@@ -29,8 +29,13 @@ package struct ConfigurationProblem: Sendable, Hashable, CustomStringConvertible
     package let place: String
     /// What is wrong and what to write instead. Holds no secrets.
     package let message: String
+    /// The line of the file, or 0 if it is elsewhere.
+    let line: Int
 
-    package init(_ category: Category = .value, place: String, message: String) {
+    package init(
+        _ category: Category = .value, place: String, message: String, line: Int = 0
+    ) {
+        self.line = line
         self.category = category
         self.place = LineEscaping.escaped(place)
         self.message = LineEscaping.escaped(message)
@@ -45,7 +50,9 @@ package struct ConfigurationProblem: Sendable, Hashable, CustomStringConvertible
             case .file(let path, let line): "\(path):\(line): \(setting)"
             case .default: setting
             }
-        self.init(place: place, message: message)
+        var line = 0
+        if case .file(_, let number) = origin { line = number }
+        self.init(place: place, message: message, line: line)
     }
 
     package var description: String { "\(place): \(message)" }

@@ -12,6 +12,7 @@ extension ConfigurationLayer {
             root = try Yams.compose(yaml: text)
         } catch {
             problems = Self.problems(of: error, in: text, path: path)
+            isUnreadable = true
             return
         }
         guard let root, root.null == nil else { return }
@@ -19,8 +20,10 @@ extension ConfigurationLayer {
             problems = [
                 ConfigurationProblem(
                     place: "\(path):\(root.mark?.line ?? 1)",
-                    message: "is not a mapping; write one 'name: value' per line")
+                    message: "is not a mapping; write one 'name: value' per line",
+                    line: root.mark?.line ?? 1)
             ]
+            isUnreadable = true
             return
         }
         for (key, node) in mapping {
@@ -29,7 +32,7 @@ extension ConfigurationLayer {
             guard let name = key.scalar?.string else {
                 problems.append(
                     ConfigurationProblem(
-                        place: "\(path):\(line)", message: "a key is not a plain word"))
+                        place: "\(path):\(line)", message: "a key is not a plain word", line: line))
                 continue
             }
             guard let setting = settings.first(where: { $0.name == name }) else {
@@ -41,6 +44,7 @@ extension ConfigurationLayer {
                     texts: try Self.texts(node, of: setting), origin: origin)
             } catch {
                 problems.append(ConfigurationProblem(name, at: origin, error.message))
+                rejected.insert(name)
             }
         }
     }

@@ -1,12 +1,14 @@
 /// The effective configuration as YAML, each value with its origin in a comment.
-enum PrintedConfiguration {
+package enum PrintedConfiguration {
     /// Valid YAML that sets the same values again, except for what is masked.
-    static func yaml(of settings: Settings, program: String) -> String {
+    package static func yaml(of settings: Settings, program: String) -> String {
         var lines = ["# The effective configuration of \(program). *** stands for a secret."]
         for entry in settings.entries where entry.setting.name != SharedSettings.config.name {
             let comment = "  # \(LineEscaping.escaped(entry.origin.description))"
             let name = entry.setting.name
             switch entry.value {
+            case nil where entry.setting.kind == .boolean:
+                lines.append("\(name): false\(comment)")
             case nil:
                 lines.append("# \(name) is not set")
             case .boolean(let value):
@@ -43,7 +45,7 @@ enum PrintedConfiguration {
             text.unicodeScalars.allSatisfy { scalar in
                 scalar.properties.isAlphabetic && scalar.isASCII
                     || scalar.properties.numericType != nil && scalar.isASCII
-                    || "/._-:@?=&+%".unicodeScalars.contains(scalar)
+                    || "/._-:@?=&+%*".unicodeScalars.contains(scalar)
             }
             && text.first.map { $0.isLetter || $0.isNumber || $0 == "/" } == true
             && text.last != ":"

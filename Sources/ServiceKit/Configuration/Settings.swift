@@ -39,6 +39,26 @@ package struct Settings: Sendable {
         self = try SettingsLoader.resolve(declared, layers: [layer])
     }
 
+    /// Settings for a tool that parses its own command line.
+    ///
+    /// - Parameters:
+    ///   - flags: What the command line gave, by setting name; a list has one text per occurrence.
+    ///   - file: The configuration file, if one was named.
+    /// - Throws: Every problem of every layer.
+    package init(
+        _ declared: [Setting], flags: [String: [String]], environment: [String: String],
+        file: String? = nil
+    ) throws(ConfigurationError) {
+        let named = declared + [SharedSettings.config]
+        var arguments = file.map { ["--config=\($0)"] } ?? []
+        for (name, texts) in flags { arguments += texts.map { "--\(name)=\($0)" } }
+        let result = SettingsLoader(
+            settings: named, arguments: arguments, environment: environment
+        ).load()
+        guard let settings = result.settings else { throw ConfigurationError(result.problems) }
+        self = settings
+    }
+
     /// Whether anything, a default included, gives it a value.
     package func isSet(_ name: String) -> Bool { entry(name).value != nil }
 

@@ -2,23 +2,39 @@ internal import Configuration
 internal import Synchronization
 
 /// Finds and checks a program's settings: command line, then environment, then file, then default.
-struct SettingsLoader: Sendable {
+package struct SettingsLoader: Sendable {
     /// Everything declared, the shared settings included.
-    let settings: [Setting]
-    let arguments: [String]
-    let environment: [String: String]
+    private let settings: [Setting]
+    private let arguments: [String]
+    private let environment: [String: String]
+    /// Finds what is wrong beyond single values.
+    private let check: @Sendable (Settings) -> [ConfigurationProblem]
+
+    /// - Parameter arguments: Without the program's own name.
+    package init(
+        settings: [Setting], arguments: [String], environment: [String: String],
+        check: @escaping @Sendable (Settings) -> [ConfigurationProblem] = { _ in [] }
+    ) {
+        self.settings = settings
+        self.arguments = arguments
+        self.environment = environment
+        self.check = check
+    }
 
     /// What loading found.
-    struct Result: Sendable {
+    package struct Result: Sendable {
         /// Nil when there are problems.
-        var settings: Settings?
-        var action: CommandLineAction?
-        var problems: [ConfigurationProblem]
-        var warnings: [ConfigurationProblem]
+        package var settings: Settings?
+        /// What is asked for other than running.
+        package var action: CommandLineAction?
+        /// In the order of the file's lines; those found elsewhere come first.
+        package var problems: [ConfigurationProblem]
+        /// What is odd but no reason to refuse.
+        package var warnings: [ConfigurationProblem]
     }
 
     /// Reads every layer anew, the file included. Never throws: problems are part of the result.
-    func load() -> Result {
+    package func load() -> Result {
         let commandLine = CommandLineLayer(arguments: arguments, settings: settings)
         let environment = ConfigurationLayer(environment: environment, settings: settings)
         let configName = SharedSettings.config.name
@@ -31,11 +47,17 @@ struct SettingsLoader: Sendable {
             action: commandLine.action, problems: layers.flatMap(\.problems),
             warnings: layers.flatMap(\.warnings))
         do {
-            result.settings = try Self.resolve(settings, layers: layers)
+            let resolved = try Self.resolve(settings, layers: layers)
+            if result.problems.isEmpty { result.problems = check(resolved) }
+            result.settings = resolved
         } catch {
             result.problems += error.problems
         }
         if !result.problems.isEmpty { result.settings = nil }
+        // By file line, what has none first: the order in which an operator corrects them.
+        result.problems = result.problems.enumerated()
+            .sorted { ($0.element.line, $0.offset) < ($1.element.line, $1.offset) }
+            .map(\.element)
         return result
     }
 
@@ -48,6 +70,7 @@ struct SettingsLoader: Sendable {
         } catch {
             let problem = "\(error) (named by \(origin))"
             layer.problems = [ConfigurationProblem(place: path, message: problem)]
+            layer.isUnreadable = true
         }
         return layer
     }
@@ -79,7 +102,11 @@ struct SettingsLoader: Sendable {
         var entries: [Settings.Entry] = []
         for setting in settings {
             guard let written = layering.winner(for: setting) else {
-                if setting.isRequired { problems.append(missing(setting)) }
+                // Where it was tried to set it, the mistake made there says enough.
+                let isTried = layers.contains {
+                    $0.isUnreadable || $0.rejected.contains(setting.name)
+                }
+                if setting.isRequired, !isTried { problems.append(missing(setting)) }
                 entries.append(.init(setting: setting, value: nil, texts: [], origin: .default))
                 continue
             }

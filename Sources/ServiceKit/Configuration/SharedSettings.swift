@@ -1,5 +1,21 @@
 internal import Logging
 
+extension Setting {
+    /// Where NATS is, for every program that talks to it.
+    package static let natsURL = Setting(
+        "nats-url", .urls(schemes: ["nats", "tls"]), default: "nats://127.0.0.1:4222",
+        help: "NATS servers of one cluster. Name several, so that a start succeeds while one of"
+            + " them is down.")
+
+    /// Where PostgreSQL is, for every program that talks to it.
+    package static let postgresURL = Setting(
+        "postgres-url", .url(schemes: ["postgresql", "postgres"]),
+        default: "postgresql://qoe@127.0.0.1:5432/telemetry",
+        help: "PostgreSQL, as a libpq URI. Name several hosts with"
+            + " target_session_attrs=read-write to follow a failover. Keep the password out of"
+            + " it: libpq reads PGPASSFILE.")
+}
+
 /// The settings that every program has.
 enum SharedSettings {
     static let config = Setting(

@@ -4,7 +4,7 @@ internal import NIOPosix
 internal import ServiceLifecycle
 
 /// The HTTP server for `/health`, `/ready` and `/metrics`: one thread, bounded in every way.
-final class MetricsServer: Service {
+package final class MetricsServer: Service {
     /// Connections open at once; more are closed as soon as they are accepted.
     static let connectionLimit = 64
     /// How long a connection may be idle, or take to send a request.
@@ -13,7 +13,7 @@ final class MetricsServer: Service {
     static let requestLimit = 16 << 10
 
     /// Where it listens, with the real port.
-    let address: NetworkAddress
+    package let address: NetworkAddress
     private let group: MultiThreadedEventLoopGroup
     private let channel: any Channel
 
@@ -28,7 +28,7 @@ final class MetricsServer: Service {
     /// Binds and begins to answer, before ``run()`` is called.
     ///
     /// - Throws: ``ProgramFailure`` naming the address and what to do.
-    static func start(
+    package static func start(
         on address: NetworkAddress, setting: String, health: HealthRegistry,
         metrics: PrometheusRegistry
     ) async throws -> MetricsServer {
@@ -57,13 +57,13 @@ final class MetricsServer: Service {
     }
 
     /// Serves until a graceful shutdown, then closes every connection.
-    func run() async throws {
+    package func run() async throws {
         try? await gracefulShutdown()
         await stop()
     }
 
     /// Stops listening, closes every connection and ends the thread.
-    func stop() async {
+    package func stop() async {
         try? await channel.close()
         try? await group.shutdownGracefully()
     }

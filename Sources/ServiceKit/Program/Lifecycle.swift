@@ -6,8 +6,8 @@ internal import Synchronization
 /// What of a program is running, and its way down.
 final class Lifecycle: Sendable {
     private struct State {
-        /// Parts that have started and not yet ended, in the order of their start.
-        var running: [String] = []
+        /// Parts that were asked to end and have not, in the order in which they were asked.
+        var ending: [String] = []
         var addedServiceCount = 0
         var isShuttingDown = false
         var failure: (any Error)?
@@ -91,16 +91,13 @@ final class Lifecycle: Sendable {
     }
 
     private func supervise(_ name: String, _ body: () async throws -> Void) async throws {
-        state.withLock { $0.running.append(name) }
-        defer {
-            state.withLock { state in
-                if let position = state.running.firstIndex(of: name) {
-                    state.running.remove(at: position)
-                }
-            }
-        }
+        defer { state.withLock { $0.ending.removeAll { $0 == name } } }
         do {
-            try await body()
+            try await withGracefulShutdownHandler {
+                try await body()
+            } onGracefulShutdown: {
+                self.state.withLock { $0.ending.append(name) }
+            }
         } catch is CancellationError where isShuttingDown {
             // What a cancelled wait throws on the way down is no failure.
         } catch {
@@ -115,11 +112,12 @@ final class Lifecycle: Sendable {
     }
 
     private func giveUp() {
-        let hung = state.withLock(\.running).joined(separator: ", ")
+        let hung = state.withLock(\.ending).joined(separator: ", ")
         logger.critical(
             "the shutdown took longer than allowed; ending now",
             metadata: [
-                "limit": "\(UnitText.text(of: shutdownTimeout))", "still-running": "\(hung)",
+                "limit": "\(UnitText.text(of: shutdownTimeout))",
+                "hung": "\(hung.isEmpty ? "the runtime" : hung)",
             ])
         // Not exit(3): what hangs might hold a lock that an exit handler needs.
         _exit(ExitCode.shutdownTimeout.rawValue)

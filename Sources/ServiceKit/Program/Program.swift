@@ -96,13 +96,19 @@ package struct Program: Sendable {
     package func main() async -> Never {
         // A peer that closes its connection is an error of a write, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
-        let loader = SettingsLoader(
-            settings: allSettings, arguments: Array(CommandLine.arguments.dropFirst()),
+        let code = await run(
+            arguments: Array(CommandLine.arguments.dropFirst()),
             environment: ProcessEnvironment.variables)
-        exit(await main(loader: loader).rawValue)
+        exit(code.rawValue)
     }
 
-    func main(loader: SettingsLoader) async -> ExitCode {
+    /// Does all that ``main()`` does but end the process. Once in a process, since logs, metrics
+    /// and signals are the process's own.
+    ///
+    /// - Parameter arguments: Without the program's own name.
+    package func run(arguments: [String], environment: [String: String]) async -> ExitCode {
+        let loader = SettingsLoader(
+            settings: allSettings, arguments: arguments, environment: environment, check: check)
         let loaded = loader.load()
         switch loaded.action {
         case .help:
@@ -117,10 +123,9 @@ package struct Program: Sendable {
         case .printConfig, .checkConfig, nil:
             break
         }
-        var problems = loaded.problems
-        if let settings = loaded.settings { problems = check(settings) }
+        let problems = loaded.problems
         for warning in loaded.warnings { StandardError.write("warning: \(warning)\n") }
-        guard problems.isEmpty, let settings = loaded.settings else {
+        guard let settings = loaded.settings else {
             for problem in problems { StandardError.write("\(name): \(problem)\n") }
             let isUsage = problems.contains { $0.category == .usage }
             if isUsage { StandardError.write("Try '\(name) --help'.\n") }

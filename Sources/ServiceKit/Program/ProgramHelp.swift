@@ -66,13 +66,14 @@ extension Program {
 
     private static func help(_ setting: Setting) -> String {
         var facts = setting.environment.joined(separator: " or ")
-        if let value = setting.default {
+        if let value = setting.default ?? (setting.kind == .boolean ? "false" : nil) {
             facts += ", default \(value)"
         } else if setting.isRequired {
             facts += ", required"
         }
         if setting.isReloadable { facts += ", SIGHUP reloads it" }
-        return "  \(setting.flag) \(setting.placeholder)\n"
+        let value = setting.kind == .boolean ? "" : " \(setting.placeholder)"
+        return "  \(setting.flag)\(value)\n"
             + wrapped("[\(facts)]", indent: 6) + wrapped(setting.help, indent: 6)
     }
 

@@ -32,7 +32,8 @@ struct ProgramRun {
         health = HealthRegistry(dependencies: program.dependencies)
         group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: [ServiceGroupConfiguration.ServiceConfiguration](), logger: logger))
+                services: [ServiceGroupConfiguration.ServiceConfiguration](),
+                logger: Logger(label: "\(program.name).lifecycle")))
         lifecycle = Lifecycle(
             group: group, health: health, signals: signals,
             shutdownTimeout: settings.duration(SharedSettings.shutdownTimeout.name),

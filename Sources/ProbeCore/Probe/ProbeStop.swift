@@ -2,7 +2,7 @@ internal import OwnedThreads
 package import Transport
 
 /// Tells the threads of a probe that it ends; they sleep on it, so they notice at once.
-package final class StopSignal: Sendable {
+package final class ProbeStop: Sendable {
     private let isStopping = Monitor(false)
     /// Ends network calls.
     package let interrupt: Interrupt
