@@ -28,7 +28,7 @@ package enum IngestProgram {
                 """
                 curl -i http://127.0.0.1:8080/events -H "Authorization: Bearer $TOKEN" \\
                     -H 'Content-Type: application/json' \\
-                    -d '{"schema_version":1,"event_id":"'$(uuidgen)'","client_id":"me",
+                    -d '{"schema_version":1,"event_id":"'$(cat /proc/sys/kernel/random/uuid)'","client_id":"me",
                          "target":"https://example.com","ts_ms":'$(date +%s000)',
                          "timing_measurements":{"dns_ms":12.5,"ttfb_ms":80}}'
                 """, "posts one event; the answer is 202 when it is durable"),

@@ -31,6 +31,7 @@ final class BusLink: Sendable {
 
     /// What the health registry calls it.
     static let dependency = "nats"
+    private static let connecting = "connecting to NATS"
     /// How long the streams stay unchecked after a check failed.
     private static let retryPause = Duration.seconds(1)
 
@@ -71,8 +72,7 @@ final class BusLink: Sendable {
         while nextWork(until: retry) == .check {
             retry = nil
             guard connector.isConnected, let connection = connector.connection else {
-                let reason = connector.lastError.map { "\($0)" } ?? "connecting"
-                report(.failing(reason: "no connection to NATS: \(reason)"))
+                report(.failing(reason: absence))
                 continue
             }
             do throws(StreamError) {
@@ -91,6 +91,13 @@ final class BusLink: Sendable {
 
     func stop() {
         signal.update { $0.isStopped = true }
+    }
+
+    /// Why there is no connection.
+    private var absence: String {
+        if let error = connector.lastError { return "no connection to NATS: \(error)" }
+        return connector.connection == nil
+            ? Self.connecting : "the connection to NATS was lost; connecting again"
     }
 
     private func nextWork(until deadline: ContinuousClock.Instant?) -> Work {
@@ -139,6 +146,7 @@ final class BusLink: Sendable {
         guard health.report(Self.dependency, state) else { return }
         switch state {
         case .ready: logger.notice("NATS is ready")
+        case .failing(Self.connecting): logger.debug("connecting to NATS")
         case .failing(let reason): logger.warning("NATS is not ready: \(reason)")
         }
     }
