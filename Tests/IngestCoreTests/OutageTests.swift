@@ -1,4 +1,5 @@
 import IngestCore
+import Logging
 import PrivateServers
 import ServiceKit
 import TestKit
@@ -49,6 +50,26 @@ import Testing
             try ingest.nats.restart()
             try await waitUntilReady(ingest.health)
             #expect(try ingest.post(eventJSON()).status == 202)
+        }
+    }
+
+    @Test func `a service that disagrees about the partitions does not start`() async throws {
+        try await withIngest { running in
+            let values = [
+                "listen": "127.0.0.1:0", "nats-url": running.nats.url,
+                "tokens-file": running.tokensFile, "partitions": "4",
+            ]
+            let other = try Ingest(
+                configuration: IngestConfiguration(
+                    Settings(IngestConfiguration.settings, values: values), coreCount: 1),
+                metrics: PrometheusRegistry(), health: HealthRegistry(),
+                logger: Logger(label: "test"))
+            let failure = await #expect(throws: ProgramFailure.self) {
+                try await other.busService().run()
+            }
+            #expect(failure?.exitCode == .configuration)
+            #expect(failure?.description.contains("partition count") == true)
+            await other.drain()
         }
     }
 }
