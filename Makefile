@@ -1,7 +1,7 @@
 # One command each; CI calls the same ones.
 #   make run     install what is missing, build, run the local stack until Ctrl-C
 #   make test    install what is missing, build and run every test
-#   make check   formatting, warnings as errors, the imports that targets declare
+#   make check   formatting, warnings as errors, the imports that targets declare, docs/configuration.md
 #   make bench   speed and memory as ratios against baselines of the same run
 #   make format  rewrite the sources in the project's format
 
@@ -24,6 +24,7 @@ test: dependencies
 check: dependencies
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
 	swift build --build-tests --explicit-target-dependency-import-check error
+	Scripts/document-settings --check
 
 format:
 	swift format --in-place --recursive $(SWIFT_SOURCES)

@@ -14,7 +14,7 @@ package struct DiagnosisRow: Hashable, Sendable {
 /// A label for a row.
 package struct DiagnosisLabel: Hashable, Sendable {
     package let key: CellKey
-    /// Nil when nothing is wrong.
+    /// Nil when nothing can be said.
     package let label: String?
     /// ``DiagnosisRow/updatedAt`` of the state that it was made from.
     package let updatedAt: PostgresTimestamp

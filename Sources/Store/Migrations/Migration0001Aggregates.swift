@@ -58,7 +58,7 @@ let migration0001Aggregates = Migration(
         COMMENT ON COLUMN agg_1m.source_ip IS 'Address the measurement left from; NULL when unknown.';
         COMMENT ON COLUMN agg_1m.resolver IS 'Address of the DNS resolver in use; NULL when unknown.';
         COMMENT ON COLUMN agg_1m.context_ts_ms IS 'Unix ms: ts_ms of the event that the network context is from.';
-        COMMENT ON COLUMN agg_1m.diagnosis_label IS 'Written by the diagnoser alone; NULL until diagnosed, or when nothing is wrong.';
+        COMMENT ON COLUMN agg_1m.diagnosis_label IS 'Written by the diagnoser alone: healthy, dns-bound, handshake-bound, server-bound or throughput-bound; NULL until diagnosed, and when nothing was measured.';
         COMMENT ON COLUMN agg_1m.diagnosed_at IS 'The updated_at of the state that the label was made from: the label is current while both are equal.';
         COMMENT ON COLUMN agg_1m.generation IS 'Generation of the stream that last_seq counts in.';
         COMMENT ON COLUMN agg_1m.last_seq IS 'Stream sequence of the last message that touched the row; a write with an older one is refused.';

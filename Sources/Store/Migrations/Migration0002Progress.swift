@@ -140,7 +140,7 @@ let migration0002Progress = Migration(
             PRIMARY KEY (stream, partition, seq, idx)
         );
         COMMENT ON TABLE dead_letters IS
-            'Messages and events that were read and could not be counted; each is also in the dead-letter stream.';
+            'Messages and events that were read from the stream and could not be counted.';
         COMMENT ON COLUMN dead_letters.stream IS 'Name of the stream.';
         COMMENT ON COLUMN dead_letters.partition IS 'The stream''s partition.';
         COMMENT ON COLUMN dead_letters.seq IS 'Stream sequence of the message.';
