@@ -18,13 +18,21 @@ package struct PartitionState: Sendable {
         package var dirtyRowCountMax: Int
         /// Dead letters that wait for a flush.
         package var deadLetterCountMax: Int
+        /// Identifiers remembered for events without a sequence; beyond, the oldest are forgotten early.
+        package var recentIDCountMax: Int
+        /// Ranges of one session's ledger; beyond, a number that would need another range is told from its
+        /// repetition by the event's identifier.
+        package var sessionRangeCountMax: Int
         /// Clean cells stay until their window ended this long ago by the broker's time, ms.
         package var idleMilliseconds: Int64
 
         package init(
             cellCountMax: Int = 100_000, dirtyRowCountMax: Int = 20_000,
-            deadLetterCountMax: Int = 1000, idleMilliseconds: Int64 = 5 * 60 * 1000
+            deadLetterCountMax: Int = 1000, recentIDCountMax: Int = 500_000,
+            sessionRangeCountMax: Int = 10_000, idleMilliseconds: Int64 = 5 * 60 * 1000
         ) {
+            self.recentIDCountMax = recentIDCountMax
+            self.sessionRangeCountMax = sessionRangeCountMax
             self.cellCountMax = cellCountMax
             self.dirtyRowCountMax = dirtyRowCountMax
             self.deadLetterCountMax = deadLetterCountMax
@@ -63,7 +71,9 @@ package struct PartitionState: Sendable {
 
     private var cells = RowCache<CellKey, Cell>()
     private var sessions = RowCache<SessionKey, SessionRow>()
-    private var recentIDs = RecentIDs()
+    private var recentIDs: RecentIDs
+    /// Events whose number did not fit into their session's ledger.
+    private var ledgerOverflows: Int64 = 0
     private var deadLetters: [DeadLetter] = []
     /// The broker's time, which never goes back.
     private var brokerMilliseconds: Int64
@@ -78,6 +88,7 @@ package struct PartitionState: Sendable {
         self.partition = partition
         self.progress = progress
         self.limits = limits
+        recentIDs = RecentIDs(countMax: limits.recentIDCountMax)
         brokerMilliseconds = progress.committedBrokerMilliseconds ?? .min
         expectedSequence = progress.committedSequence
     }
@@ -215,19 +226,15 @@ package struct PartitionState: Sendable {
         _ record: BlockRecord, _ block: BlockReader, _ resolution: Resolution, at position: Position
     ) -> Bool {
         if let slot = resolution.sessions[record.origin] {
-            return sessions.update(at: slot, sequence: position.sequence) { session in
-                guard session.counted.insert(record.sequenceNumber) else {
-                    session.duplicates &+= 1
-                    return false
-                }
-                session.events &+= 1
-                let measured = record.measuredAtMilliseconds
-                session.firstMeasuredAtMilliseconds = min(
-                    session.firstMeasuredAtMilliseconds, measured)
-                session.lastMeasuredAtMilliseconds = max(
-                    session.lastMeasuredAtMilliseconds, measured)
-                return true
+            let rangeCountMax = limits.sessionRangeCountMax
+            let insertion = sessions.update(at: slot, sequence: position.sequence) { session in
+                let insertion = session.counted.insert(
+                    record.sequenceNumber, rangeCountMax: rangeCountMax)
+                session.note(insertion, measuredAtMilliseconds: record.measuredAtMilliseconds)
+                return insertion
             }
+            if insertion != .full { return insertion == .new }
+            ledgerOverflows &+= 1
         }
         let origin = unsafe block.origin(record.origin)
         let verdict = unsafe recentIDs.insert(
@@ -295,6 +302,12 @@ package struct PartitionState: Sendable {
 
     /// Changed cells and sessions.
     package var dirtyRowCount: Int { cells.dirtyCount + sessions.dirtyCount }
+
+    /// Events, since the state was made, whose repetition may be told less well than promised: identifiers
+    /// forgotten before the horizon, and numbers that did not fit into their session's ledger.
+    package var weakened: (idsForgottenEarly: Int64, ledgerOverflows: Int64) {
+        (recentIDs.forgottenEarly, ledgerOverflows)
+    }
 
     /// Cells in memory.
     package var cellCount: Int { cells.count }
