@@ -251,6 +251,17 @@ private func plainEvent(
     #expect(pipeline.tables.progress.counters.duplicates == 1)
 }
 
+@Test func `names that only look the same have cells of their own`() {
+    var pipeline = Pipeline()
+    let events = ["caf\u{E9}", "cafe\u{301}"].enumerated().map { index, name in
+        (plainEvent(id: UInt64(index), client: Name(name)), received: start)
+    }
+    pipeline.append(events, brokerMilliseconds: start)
+    pipeline.drain()
+    #expect(pipeline.tables.cells.count == 2)
+    #expect(pipeline.tables.cells.values.allSatisfy { $0.cell.total == 1 })
+}
+
 @Test func `a session whose ledger is full is counted by identifiers`() {
     var pipeline = Pipeline()
     pipeline.limits = PartitionState.Limits(sessionRangeCountMax: 2)
