@@ -16,7 +16,8 @@ package struct AggregatorConfiguration: Sendable {
         Setting(
             "instance-id", .string,
             help: "Names this instance to operators, and lets it take its partitions back at once "
-                + "after a restart; no two may share one. The host's name unless set."),
+                + "after a restart; no two may share one. Unless set, the host's name with the port "
+                + "of --metrics-listen, or the process's number where that port is off or any."),
         Setting(
             "worker-threads", .integer(1...64), default: "2",
             help: "How many threads count events; partitions are divided among them."),
@@ -48,11 +49,17 @@ package struct AggregatorConfiguration: Sendable {
         natsURLs = settings.urls("nats-url")
         database = try PostgresConnectionString(
             settings.url("postgres-url"), applicationName: "qoe-aggregator")
-        instanceID = settings.optionalString("instance-id") ?? Self.hostName
+        instanceID = settings.optionalString("instance-id") ?? Self.standardInstanceID(settings)
         workerCount = settings.integer("worker-threads")
         flushInterval = settings.duration("flush-interval")
         lease = settings.duration("lease")
         trimInterval = settings.duration("trim-interval")
+    }
+
+    /// The same after a restart, and another for each instance of a machine.
+    private static func standardInstanceID(_ settings: Settings) -> String {
+        let port = settings.optionalAddress("metrics-listen")?.port ?? 0
+        return port > 0 ? "\(hostName):\(port)" : "\(hostName)#\(getpid())"
     }
 
     private static var hostName: String {
