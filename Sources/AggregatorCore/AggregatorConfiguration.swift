@@ -29,11 +29,25 @@ package struct AggregatorConfiguration: Sendable {
             "lease", .durationIn(.seconds(3)...(.seconds(300))), default: "10s",
             help: "How long a silent instance keeps its partitions before another may take them."),
         Setting(
+            "cells-max", .integer(1000...100_000_000), default: "400000",
+            help:
+                "The most cells (client, target and minute) in memory, over all partitions: about "
+                + "1 KB each. Reaching it writes and forgets rows; it drops nothing."),
+        Setting(
+            "recent-ids-max", .integer(1000...1_000_000_000), default: "4000000",
+            help: "The most identifiers remembered of events without a sequence number, over all "
+                + "partitions: about 100 bytes each. With more of them in 15 minutes, repetitions "
+                + "of the oldest count again, which a metric shows."),
+        Setting(
             "trim-interval", .durationIn(.milliseconds(100)...(.seconds(3600))), default: "60s",
             help: "How often the streams are looked at: one that is half full loses the oldest of "
                 + "what all partitions have committed, since a full one refuses new events."),
     ]
 
+    /// Over all partitions.
+    package var cellCountMax: Int
+    /// Over all partitions.
+    package var recentIDCountMax: Int
     /// Between two looks at how full the streams are.
     package var trimInterval: Duration
 
@@ -53,6 +67,8 @@ package struct AggregatorConfiguration: Sendable {
         workerCount = settings.integer("worker-threads")
         flushInterval = settings.duration("flush-interval")
         lease = settings.duration("lease")
+        cellCountMax = settings.integer("cells-max")
+        recentIDCountMax = settings.integer("recent-ids-max")
         trimInterval = settings.duration("trim-interval")
     }
 

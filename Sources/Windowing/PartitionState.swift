@@ -27,8 +27,8 @@ package struct PartitionState: Sendable {
         package var idleMilliseconds: Int64
 
         package init(
-            cellCountMax: Int = 100_000, dirtyRowCountMax: Int = 20_000,
-            deadLetterCountMax: Int = 1000, recentIDCountMax: Int = 500_000,
+            cellCountMax: Int = 25_000, dirtyRowCountMax: Int = 20_000,
+            deadLetterCountMax: Int = 1000, recentIDCountMax: Int = 250_000,
             sessionRangeCountMax: Int = 10_000, idleMilliseconds: Int64 = 5 * 60 * 1000
         ) {
             self.recentIDCountMax = recentIDCountMax
