@@ -16,7 +16,8 @@ package struct AggregatorConfiguration: Sendable {
         Setting(
             "instance-id", .string,
             help: "Names this instance to operators, and lets it take its partitions back at once "
-                + "after a restart; no two may share one. The host's name unless set."),
+                + "after a restart; no two may share one. Unless set, the host's name with the port "
+                + "of --metrics-listen, or the process's number where that port is off or any."),
         Setting(
             "worker-threads", .integer(1...64), default: "2",
             help: "How many threads count events; partitions are divided among them."),
@@ -28,11 +29,25 @@ package struct AggregatorConfiguration: Sendable {
             "lease", .durationIn(.seconds(3)...(.seconds(300))), default: "10s",
             help: "How long a silent instance keeps its partitions before another may take them."),
         Setting(
+            "cells-max", .integer(1000...100_000_000), default: "400000",
+            help:
+                "The most cells (client, target and minute) in memory, over all partitions: about "
+                + "1 KB each. Reaching it writes and forgets rows; it drops nothing."),
+        Setting(
+            "recent-ids-max", .integer(1000...1_000_000_000), default: "4000000",
+            help: "The most identifiers remembered of events without a sequence number, over all "
+                + "partitions: about 100 bytes each. With more of them in 15 minutes, repetitions "
+                + "of the oldest count again, which a metric shows."),
+        Setting(
             "trim-interval", .durationIn(.milliseconds(100)...(.seconds(3600))), default: "60s",
             help: "How often the streams are looked at: one that is half full loses the oldest of "
                 + "what all partitions have committed, since a full one refuses new events."),
     ]
 
+    /// Over all partitions.
+    package var cellCountMax: Int
+    /// Over all partitions.
+    package var recentIDCountMax: Int
     /// Between two looks at how full the streams are.
     package var trimInterval: Duration
 
@@ -48,11 +63,19 @@ package struct AggregatorConfiguration: Sendable {
         natsURLs = settings.urls("nats-url")
         database = try PostgresConnectionString(
             settings.url("postgres-url"), applicationName: "qoe-aggregator")
-        instanceID = settings.optionalString("instance-id") ?? Self.hostName
+        instanceID = settings.optionalString("instance-id") ?? Self.standardInstanceID(settings)
         workerCount = settings.integer("worker-threads")
         flushInterval = settings.duration("flush-interval")
         lease = settings.duration("lease")
+        cellCountMax = settings.integer("cells-max")
+        recentIDCountMax = settings.integer("recent-ids-max")
         trimInterval = settings.duration("trim-interval")
+    }
+
+    /// The same after a restart, and another for each instance of a machine.
+    private static func standardInstanceID(_ settings: Settings) -> String {
+        let port = settings.optionalAddress("metrics-listen")?.port ?? 0
+        return port > 0 ? "\(hostName):\(port)" : "\(hostName)#\(getpid())"
     }
 
     private static var hostName: String {

@@ -114,6 +114,8 @@ package struct AggregatorMetrics: Sendable {
         gauge("cells", partition).record(state.cellCount)
         gauge("sessions", partition).record(state.sessionCount)
         gauge("recent_ids", partition).record(state.recentIDCount)
+        gauge("recent_ids_forgotten_early", partition).record(state.weakened.idsForgottenEarly)
+        gauge("session_ledger_overflows", partition).record(state.weakened.ledgerOverflows)
     }
 
     /// Partitions that a worker owns.

@@ -92,6 +92,9 @@ package struct AggregatorService: Sendable {
                 }),
             timing: .init(
                 flushInterval: configuration.flushInterval, lease: configuration.lease),
+            limits: PartitionState.Limits(
+                cellCountMax: max(1, configuration.cellCountMax / partitioning.count),
+                recentIDCountMax: max(1, configuration.recentIDCountMax / partitioning.count)),
             metrics: metrics, logger: logger)
         while !stop.wasGiven { worker.turn(until: .now + Self.turnLimit) }
         worker.finish()

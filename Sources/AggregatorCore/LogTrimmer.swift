@@ -37,6 +37,8 @@ final class LogTrimmer {
         for stream in [BusStream.events, BusStream.heartbeats] {
             do {
                 try trim(stream, JetStream(connection))
+            } catch let error as NATSError where JetStreamErrorCode.streamNotFound ~= error {
+                // ingest makes it.
             } catch {
                 metrics.countTrimFailure()
                 logger.warning(

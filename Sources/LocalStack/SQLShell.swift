@@ -15,6 +15,10 @@ package enum SQLShell {
                 "there is no local stack in \(folder.path) that you may open: start one with "
                     + "'qoectl local up', or name its folder with --data-dir")
         }
+        guard folder.isClaimed else {
+            throw LocalStackError(
+                "the local stack in \(folder.path) is not running: start it with 'qoectl local up'")
+        }
         let psql: String
         do throws(PrivateServerError) {
             psql = try InstalledProgram.find("psql", debianPackage: "postgresql-client")

@@ -7,15 +7,17 @@ package struct StackFolder: Sendable, Equatable {
 
     /// - Parameter path: Absolute, or relative to the working folder.
     package init(_ path: String) {
+        // Without what says nothing, as in './data' and 'data/': the path is shown to people.
+        let words = path.split(separator: "/").filter { $0 != "." }.joined(separator: "/")
         if path.hasPrefix("/") {
-            self.path = path
+            self.path = "/\(words)"
         } else {
             var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
             let hasFolder = buffer.withUnsafeMutableBytes { bytes in
                 getcwd(bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count) != nil
             }
             let folder = hasFolder ? String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self) : ""
-            self.path = "\(folder)/\(path)"
+            self.path = words.isEmpty ? folder : "\(folder)/\(words)"
         }
     }
 
@@ -42,6 +44,8 @@ package struct StackFolder: Sendable, Equatable {
     /// The service's name in it.
     package static let serviceName = "local"
 
+    private var lockFile: String { "\(path)/lock" }
+
     func log(of program: String) -> String { "\(path)/\(program).log" }
     func pidFile(of program: String) -> String { "\(path)/\(program).pid" }
     func portFile(of program: String) -> String { "\(path)/\(program).ports" }
@@ -61,7 +65,7 @@ package struct StackFolder: Sendable, Equatable {
                 )
             }
         }
-        let lock = open("\(path)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        let lock = open(lockFile, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard lock >= 0 else {
             throw LocalStackError(
                 "cannot write to \(path): \(systemMessage()); name another folder with --data-dir")
@@ -73,6 +77,14 @@ package struct StackFolder: Sendable, Equatable {
                     + "name another folder with --data-dir")
         }
         return FolderLock(descriptor: lock)
+    }
+
+    /// Whether a stack has the folder now; also when that cannot be told.
+    var isClaimed: Bool {
+        let lock = open(lockFile, O_RDONLY | O_CLOEXEC)
+        guard lock >= 0 else { return true }
+        defer { close(lock) }
+        return flock(lock, LOCK_SH | LOCK_NB) != 0
     }
 
     /// Writes a file that only its owner may read.

@@ -12,6 +12,14 @@ func makeFolder(_ path: String) throws(PrivateServerError) {
     }
 }
 
+/// Whether two paths name the same file or folder, however they are spelled.
+func isSameFile(_ path: String, _ other: String) -> Bool {
+    var first = stat()
+    var second = stat()
+    return stat(path, &first) == 0 && stat(other, &second) == 0
+        && first.st_dev == second.st_dev && first.st_ino == second.st_ino
+}
+
 /// Replaces the content of the file `path` by `text`.
 func write(_ text: String, to path: String) throws(PrivateServerError) {
     guard let file = fopen(path, "w") else {

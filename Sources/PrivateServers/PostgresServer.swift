@@ -158,7 +158,9 @@ extension PostgresServer {
                 let connection = try PostgresConnection(to: PostgresConnectionString(url))
                 // The port may be another server's; the data folder tells.
                 let folder = try connection.query("SELECT current_setting('data_directory')")
-                if var row = folder.first, try row.next(String.self) == settings.clusterFolder {
+                if var row = folder.first,
+                    isSameFile(try row.next(String.self), settings.clusterFolder)
+                {
                     return process
                 }
             } catch {

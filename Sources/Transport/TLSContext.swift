@@ -89,6 +89,11 @@ func openSSLErrorText() -> String {
     let code = ERR_get_error()
     ERR_clear_error()
     guard code != 0 else { return "no reason given" }
+    // A system call's errno, such as a missing file's, is marked by this bit (ERR_SYSTEM_ERROR).
+    let systemFlag: UInt = 1 << 31
+    if code & systemFlag != 0, let number = Int32(exactly: code & (systemFlag - 1)) {
+        return TransportError.text(ofErrno: number)
+    }
     if let reason = unsafe ERR_reason_error_string(code) { return unsafe String(cString: reason) }
     return "OpenSSL error \(code)"
 }

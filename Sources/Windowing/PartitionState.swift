@@ -18,13 +18,21 @@ package struct PartitionState: Sendable {
         package var dirtyRowCountMax: Int
         /// Dead letters that wait for a flush.
         package var deadLetterCountMax: Int
+        /// Identifiers remembered for events without a sequence; beyond, the oldest are forgotten early.
+        package var recentIDCountMax: Int
+        /// Ranges of one session's ledger; beyond, a number that would need another range is told from its
+        /// repetition by the event's identifier.
+        package var sessionRangeCountMax: Int
         /// Clean cells stay until their window ended this long ago by the broker's time, ms.
         package var idleMilliseconds: Int64
 
         package init(
-            cellCountMax: Int = 100_000, dirtyRowCountMax: Int = 20_000,
-            deadLetterCountMax: Int = 1000, idleMilliseconds: Int64 = 5 * 60 * 1000
+            cellCountMax: Int = 25_000, dirtyRowCountMax: Int = 20_000,
+            deadLetterCountMax: Int = 1000, recentIDCountMax: Int = 250_000,
+            sessionRangeCountMax: Int = 10_000, idleMilliseconds: Int64 = 5 * 60 * 1000
         ) {
+            self.recentIDCountMax = recentIDCountMax
+            self.sessionRangeCountMax = sessionRangeCountMax
             self.cellCountMax = cellCountMax
             self.dirtyRowCountMax = dirtyRowCountMax
             self.deadLetterCountMax = deadLetterCountMax
@@ -53,7 +61,7 @@ package struct PartitionState: Sendable {
         /// For each event its cell, or `noCell` when no window is kept for it.
         fileprivate var cells: [Int32] = []
         fileprivate var sessions: [Int32?] = []
-        fileprivate var contexts: [NetworkContext] = []
+        fileprivate var contexts: [UInt32] = []
         fileprivate static let noCell: Int32 = -1
     }
 
@@ -61,9 +69,13 @@ package struct PartitionState: Sendable {
     package private(set) var progress: PartitionProgress
     private let limits: Limits
 
-    private var cells = RowCache<CellKey, Cell>()
-    private var sessions = RowCache<SessionKey, SessionRow>()
-    private var recentIDs = RecentIDs()
+    private var names = NameTable()
+    private var contexts = ContextTable()
+    private var cells = RowCache<CellID, LiveCell>()
+    private var sessions = RowCache<SessionID, SessionRow>()
+    private var recentIDs: RecentIDs
+    /// Events whose number did not fit into their session's ledger.
+    private var ledgerOverflows: Int64 = 0
     private var deadLetters: [DeadLetter] = []
     /// The broker's time, which never goes back.
     private var brokerMilliseconds: Int64
@@ -78,6 +90,7 @@ package struct PartitionState: Sendable {
         self.partition = partition
         self.progress = progress
         self.limits = limits
+        recentIDs = RecentIDs(countMax: limits.recentIDCountMax)
         brokerMilliseconds = progress.committedBrokerMilliseconds ?? .min
         expectedSequence = progress.committedSequence
     }
@@ -103,24 +116,25 @@ package struct PartitionState: Sendable {
     package mutating func resolve(_ block: BlockReader, at position: Position) -> Resolution {
         let now = max(brokerMilliseconds, position.brokerMilliseconds)
         var resolution = Resolution()
-        let names = (0..<(unsafe block.stringTableCount)).map {
-            unsafe Name(utf8: block.string(UInt32($0)))
+        let numbers = (0..<(unsafe block.stringTableCount)).map {
+            unsafe names.number(of: block.string(UInt32($0)))
         }
-        var clients: [Name] = []
+        func number(_ index: UInt32?) -> UInt32? { index.map { numbers[Int($0)] } }
+        var clients: [UInt32] = []
         for index in 0..<(unsafe block.originCount) {
             let origin = unsafe block.origin(index)
-            func name(_ index: UInt32?) -> Name? { index.map { names[Int($0)] } }
-            let client = names[Int(origin.client)]
+            let client = numbers[Int(origin.client)]
             clients.append(client)
             resolution.contexts.append(
-                NetworkContext(
-                    sourceIP: name(origin.sourceIP), networkType: name(origin.networkType),
-                    isp: name(origin.isp), asn: origin.asn, region: name(origin.region),
-                    resolver: name(origin.resolver)))
+                contexts.number(
+                    sourceIP: number(origin.sourceIP), networkType: number(origin.networkType),
+                    isp: number(origin.isp), region: number(origin.region),
+                    resolver: number(origin.resolver), asn: origin.asn, names: names))
             resolution.sessions.append(
                 origin.session.map { session in
-                    let key = SessionKey(client: client, session: session)
-                    return sessions.slot(of: key, new: SessionRow(key: key))
+                    sessions.slot(
+                        of: SessionID(client: client, session: session),
+                        new: SessionRow(key: SessionKey(client: names[client], session: session)))
                 })
         }
         resolution.cells.reserveCapacity(unsafe block.eventCount)
@@ -130,10 +144,10 @@ package struct PartitionState: Sendable {
                 resolution.cells.append(Resolution.noCell)
                 continue
             }
-            let key = CellKey(
-                client: clients[record.origin], target: names[Int(record.target)],
+            let id = CellID(
+                client: clients[record.origin], target: numbers[Int(record.target)],
                 window: Window(containing: record.measuredAtMilliseconds))
-            resolution.cells.append(cells.slot(of: key, new: Cell()))
+            resolution.cells.append(cells.slot(of: id, new: LiveCell()))
         }
         return resolution
     }
@@ -151,19 +165,35 @@ package struct PartitionState: Sendable {
 
     /// Cells and sessions that must be read from the tables before the next ``apply(_:_:at:)``.
     package var pendingLoads: (cells: [CellKey], sessions: [SessionKey]) {
-        (cells.unloadedKeys, sessions.unloadedKeys)
+        (
+            cells.unloadedKeys.map { key(of: $0) },
+            sessions.unloadedKeys.map {
+                SessionKey(client: names[$0.client], session: $0.session)
+            }
+        )
     }
 
     /// Takes over the rows found for ``pendingLoads``; what was asked for and is not among them is new.
     package mutating func install(cells rows: [CellRow], sessions sessionRows: [SessionRow]) {
         for row in rows {
-            cells.install(row.cell, for: row.key, lastSequence: row.lastSequence)
+            let id = CellID(
+                client: names.number(of: row.key.client), target: names.number(of: row.key.target),
+                window: row.key.window)
+            let context = contexts.number(of: row.cell.context, names: &names)
+            cells.install(
+                LiveCell(row.cell, context: context), for: id, lastSequence: row.lastSequence)
         }
         for row in sessionRows {
-            sessions.install(row, for: row.key, lastSequence: row.lastSequence)
+            let id = SessionID(
+                client: names.number(of: row.key.client), session: row.key.session)
+            sessions.install(row, for: id, lastSequence: row.lastSequence)
         }
         cells.finishLoading()
         sessions.finishLoading()
+    }
+
+    private func key(of id: CellID) -> CellKey {
+        CellKey(client: names[id.client], target: names[id.target], window: id.window)
     }
 
     /// Counts a block's events. Everything it needs has been loaded.
@@ -173,6 +203,7 @@ package struct PartitionState: Sendable {
         advance(to: position)
         var metrics = InlineArray<10, Metric>(repeating: .dns)
         for metric in Metric.allCases { metrics[Int(metric.rawValue)] = metric }
+        let contexts = contexts
         for index in 0..<(unsafe block.eventCount) {
             let record = unsafe block.record(index)
             let slot = resolution.cells[index]
@@ -188,15 +219,15 @@ package struct PartitionState: Sendable {
                 progress.counters.duplicates &+= 1
                 continue
             }
-            let key = cells.key(at: slot)
+            let window = cells.key(at: slot).window
             let isLate =
                 record.receivedAtMilliseconds
-                > key.window.endMilliseconds &+ EventLimits.lateAfterMilliseconds
+                > window.endMilliseconds &+ EventLimits.lateAfterMilliseconds
             cells.update(at: slot, sequence: position.sequence) { cell in
                 cell.count(errorStage: record.errorStage, isLate: isLate)
                 cell.update(
                     context: resolution.contexts[record.origin],
-                    measuredAtMilliseconds: record.measuredAtMilliseconds)
+                    measuredAtMilliseconds: record.measuredAtMilliseconds, among: contexts)
                 var next = record.firstValue
                 var rest = record.mask
                 while rest != 0 {
@@ -215,19 +246,15 @@ package struct PartitionState: Sendable {
         _ record: BlockRecord, _ block: BlockReader, _ resolution: Resolution, at position: Position
     ) -> Bool {
         if let slot = resolution.sessions[record.origin] {
-            return sessions.update(at: slot, sequence: position.sequence) { session in
-                guard session.counted.insert(record.sequenceNumber) else {
-                    session.duplicates &+= 1
-                    return false
-                }
-                session.events &+= 1
-                let measured = record.measuredAtMilliseconds
-                session.firstMeasuredAtMilliseconds = min(
-                    session.firstMeasuredAtMilliseconds, measured)
-                session.lastMeasuredAtMilliseconds = max(
-                    session.lastMeasuredAtMilliseconds, measured)
-                return true
+            let rangeCountMax = limits.sessionRangeCountMax
+            let insertion = sessions.update(at: slot, sequence: position.sequence) { session in
+                let insertion = session.counted.insert(
+                    record.sequenceNumber, rangeCountMax: rangeCountMax)
+                session.note(insertion, measuredAtMilliseconds: record.measuredAtMilliseconds)
+                return insertion
             }
+            if insertion != .full { return insertion == .new }
+            ledgerOverflows &+= 1
         }
         let origin = unsafe block.origin(record.origin)
         let verdict = unsafe recentIDs.insert(
@@ -296,6 +323,12 @@ package struct PartitionState: Sendable {
     /// Changed cells and sessions.
     package var dirtyRowCount: Int { cells.dirtyCount + sessions.dirtyCount }
 
+    /// Events, since the state was made, whose repetition may be told less well than promised: identifiers
+    /// forgotten before the horizon, and numbers that did not fit into their session's ledger.
+    package var weakened: (idsForgottenEarly: Int64, ledgerOverflows: Int64) {
+        (recentIDs.forgottenEarly, ledgerOverflows)
+    }
+
     /// Cells in memory.
     package var cellCount: Int { cells.count }
 
@@ -333,8 +366,11 @@ package struct PartitionState: Sendable {
         isFlushing = true
         return FlushBatch(
             expectedSequence: expectedSequence, progress: next,
-            cells: cells.dirtyRows { CellRow(key: $0, cell: $1, lastSequence: $2) }
-                .sorted { $0.key < $1.key },
+            cells: cells.dirtyRows { id, cell, sequence in
+                CellRow(
+                    key: key(of: id), cell: cell.materialized(with: contexts),
+                    lastSequence: sequence)
+            }.sorted { $0.key < $1.key },
             sessions: sessions.dirtyRows { _, session, sequence in
                 var row = session
                 row.lastSequence = sequence
@@ -362,13 +398,24 @@ package struct PartitionState: Sendable {
 
     /// Forgets clean rows that are unlikely to be needed, and all of them when the bound is reached.
     private mutating func evict() {
-        if cells.count >= limits.cellCountMax { cells.removeAllClean() }
-        if sessions.count >= limits.cellCountMax { sessions.removeAllClean() }
+        // Names outlive their rows; when most of the table is such names, it is made anew.
+        let nameCount = names.count + contexts.count
+        let isFull = max(cells.count, sessions.count) >= limits.cellCountMax
+        if isFull || nameCount > 4 * (cells.count + sessions.count) + Self.spareNameCount {
+            cells.removeAllClean()
+            sessions.removeAllClean()
+            names = NameTable()
+            contexts = ContextTable()
+            return
+        }
         let now = Window(containing: brokerMilliseconds)
         guard now > evictedAt else { return }
         evictedAt = now
         let limit = brokerMilliseconds &- limits.idleMilliseconds
-        cells.removeClean { key, _ in key.window.endMilliseconds < limit }
+        cells.removeClean { id, _ in id.window.endMilliseconds < limit }
         sessions.removeClean { _, session in session.lastMeasuredAtMilliseconds < limit }
     }
+
+    /// Names that may be in memory without a row.
+    private static let spareNameCount = 10_000
 }

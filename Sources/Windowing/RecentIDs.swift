@@ -32,12 +32,20 @@ package struct RecentIDs: Sendable {
         let sequence: UInt64
     }
 
+    private let countMax: Int
+    /// How many identifiers were forgotten before the horizon, because there were too many.
+    package private(set) var forgottenEarly: Int64 = 0
+
     private var entries: [Key: Entry] = [:]
     /// In log order; elements before `oldest` have expired.
     private var arrivals: [Arrival] = []
     private var oldest = 0
 
-    package init() {}
+    /// - Parameter countMax: The most identifiers remembered, at least 1; beyond, the oldest are forgotten
+    ///   early, so that a repetition of theirs counts again.
+    package init(countMax: Int) {
+        self.countMax = max(1, countMax)
+    }
 
     /// What is known about an identifier.
     package enum Verdict: Hashable, Sendable {
@@ -58,6 +66,10 @@ package struct RecentIDs: Sendable {
         if let known = entries[key] {
             return known.content == content ? .duplicate : .conflict
         }
+        if entries.count >= countMax {
+            forgetOldest()
+            forgottenEarly &+= 1
+        }
         entries[key] = Entry(content: content, sequence: sequence)
         arrivals.append(
             Arrival(key: key, brokerMilliseconds: brokerMilliseconds, sequence: sequence))
@@ -68,12 +80,17 @@ package struct RecentIDs: Sendable {
     package mutating func expire(at brokerMilliseconds: Int64) {
         let limit = brokerMilliseconds &- Self.horizonMilliseconds
         while oldest < arrivals.count, arrivals[oldest].brokerMilliseconds < limit {
-            let arrival = arrivals[oldest]
-            if entries[arrival.key]?.sequence == arrival.sequence {
-                entries.removeValue(forKey: arrival.key)
-            }
-            oldest += 1
+            forgetOldest()
         }
+    }
+
+    private mutating func forgetOldest() {
+        guard oldest < arrivals.count else { return }
+        let arrival = arrivals[oldest]
+        if entries[arrival.key]?.sequence == arrival.sequence {
+            entries.removeValue(forKey: arrival.key)
+        }
+        oldest += 1
         if oldest > 1024, oldest > arrivals.count / 2 {
             arrivals.removeFirst(oldest)
             oldest = 0

@@ -1,5 +1,5 @@
 /// Rows by key in stable slots, with what must be loaded and what must be written.
-struct RowCache<Key: Hashable & Comparable & Sendable, Row: Sendable>: Sendable {
+struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
     private struct Slot: Sendable {
         var key: Key
         var row: Row

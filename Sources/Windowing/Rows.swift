@@ -79,6 +79,24 @@ package struct SessionRow: Hashable, Sendable {
     }
 }
 
+extension SessionRow {
+    /// Counts an event of the session, or its repetition.
+    mutating func note(
+        _ insertion: SequenceRanges.Insertion, measuredAtMilliseconds measured: Int64
+    ) {
+        switch insertion {
+        case .duplicate:
+            duplicates &+= 1
+        case .new:
+            events &+= 1
+            firstMeasuredAtMilliseconds = min(firstMeasuredAtMilliseconds, measured)
+            lastMeasuredAtMilliseconds = max(lastMeasuredAtMilliseconds, measured)
+        case .full:
+            break
+        }
+    }
+}
+
 /// Something that was read and could not be counted.
 package struct DeadLetter: Hashable, Sendable {
     /// The stream sequence of its message.

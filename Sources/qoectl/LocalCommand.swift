@@ -16,6 +16,10 @@ struct LocalCommand: ParsableCommand {
                 discussion: "Default: /var/lib/qoe-local for root, else ~/.local/share/qoe-local."))
         var dataDir: String?
 
+        func validate() throws {
+            if dataDir == "" { throw ValidationError("--data-dir is empty") }
+        }
+
         var folder: StackFolder { dataDir.map { StackFolder($0) } ?? .standard }
     }
 

@@ -12,17 +12,28 @@ struct LocalSession {
     /// Between two tables where nobody watches.
     private static let reportInterval = Duration.seconds(30)
     private static let drainLimit = Duration.seconds(20)
+    /// The exit code after a second Ctrl-C, which shells use for SIGINT.
+    private static let leftAtOnce: Int32 = 130
 
     func run() throws {
         let stopping = Monitor(false)
-        let signals = watchSignals { stopping.update { $0 = true } }
+        let signals = watchSignals {
+            let isRepeated = stopping.withLock { wasAsked in
+                defer { wasAsked = true }
+                return wasAsked
+            }
+            // Everything that was started gets its own request to end from the kernel.
+            if isRepeated { _exit(Self.leftAtOnce) }
+            stopping.update { $0 = true }
+            say("Stopping. Ctrl-C again leaves at once; the servers then end by themselves.")
+        }
         defer { withExtendedLifetime(signals) {} }
 
-        let stack = try LocalStack(settings) { print($0) }
+        let stack = try LocalStack(settings) { say($0) }
         var isStopped = false
         defer { if !isStopped { stack.stop() } }
         let addresses = try stack.start()
-        print(introduction(addresses))
+        say(introduction(addresses))
 
         var screen = isatty(STDOUT_FILENO) == 1 ? RedrawnLines() : nil
         let deadline = duration.map { ContinuousClock.now + $0 }
@@ -38,31 +49,31 @@ struct LocalSession {
                 screen?.show(try stack.minutes())
             } else if now >= nextReport {
                 nextReport = now + Self.reportInterval
-                print((try stack.minutes() + [""]).joined(separator: "\n"))
+                say((try stack.minutes() + [""]).joined(separator: "\n"))
             }
         }
 
         let wasAsked = stopping.withLock { $0 }
         if duration != nil, !wasAsked {
             let missing = try stack.drain(within: Self.drainLimit)
-            print(try stack.minutes().joined(separator: "\n"))
+            say(try stack.minutes().joined(separator: "\n"))
             guard missing.isEmpty else {
                 throw CommandFailure(
                     "not everything arrived in SQL:\n  " + missing.joined(separator: "\n  "))
             }
-            print("\nEvery event that the probes measured is in SQL.")
+            say("\nEvery event that the probes measured is in SQL.")
         }
-        print("Stopping; the data stays in \(settings.folder.path).")
         stack.stop()
         isStopped = true
+        say("Stopped. The data stays in \(settings.folder.path).")
     }
 
-    /// SIGINT and SIGTERM reach `handler`; the servers are in process groups of their own and do
+    /// SIGINT, SIGTERM and SIGHUP (the terminal is gone) reach `handler`; the servers are in process groups of their own and do
     /// not see the terminal's Ctrl-C.
     private func watchSignals(
         _ handler: @escaping @Sendable () -> Void
     ) -> [any DispatchSourceSignal] {
-        [SIGINT, SIGTERM].map { number in
+        [SIGINT, SIGTERM, SIGHUP].map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(
                 signal: number, queue: DispatchQueue.global())
@@ -73,7 +84,8 @@ struct LocalSession {
     }
 
     private func introduction(_ addresses: LocalStack.Addresses) -> String {
-        let folder = settings.folder == .standard ? "" : " --data-dir \(settings.folder.path)"
+        let folder =
+            settings.folder == .standard ? "" : " --data-dir \(shellWord(settings.folder.path))"
         return """
 
             Post an event of your own:
@@ -86,11 +98,32 @@ struct LocalSession {
 
             Open SQL:
 
-              qoectl local psql\(folder)
+              \(shellWord(CommandLine.arguments.first ?? "qoectl")) local psql\(folder)
 
             Targets with settable faults: \(addresses.http)/ and \(addresses.https)/
             Stop with Ctrl-C.
 
             """
     }
+}
+
+/// Prints `text` at once, also into a file or a pipe, where standard output otherwise waits for
+/// more; a reader that went away is not an error.
+func say(_ text: String, terminator: String = "\n") {
+    print(text, terminator: terminator)
+    fflush(nil)
+}
+
+/// `text` as a POSIX shell reads it as one word.
+private func shellWord(_ text: String) -> String {
+    let plain = text.utf8.allSatisfy { byte in
+        switch UInt8(byte) {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."),
+            UInt8(ascii: "-"), UInt8(ascii: "_"):
+            true
+        default: false
+        }
+    }
+    return plain && !text.isEmpty ? text : "'\(text.replacing("'", with: "'\\''"))'"
 }

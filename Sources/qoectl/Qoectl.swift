@@ -11,7 +11,7 @@ struct Qoectl: ParsableCommand {
             Try it on this machine:    qoectl local up
             Look at what it measured:  qoectl local psql
             Prepare a database:        qoectl db migrate --postgres-url postgresql://qoe@db/telemetry
-            Let a probe in:            qoectl token create --tokens-file tokens.json --client probe-001
+            Let a probe in:            qoectl token create --tokens-file tokens.jsonl --client probe-001
             """,
         version: Build.version,
         subcommands: [LocalCommand.self, DatabaseCommand.self, TokenCommand.self])

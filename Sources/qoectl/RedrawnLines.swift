@@ -17,7 +17,7 @@ struct RedrawnLines {
         // Up to the first line drawn before, and clear from there to the end (ECMA-48).
         var text = shown > 0 ? "\u{1B}[\(shown)A\u{1B}[J" : ""
         for line in fitting { text += line + "\n" }
-        FileHandle.standardOutput.write(Data(text.utf8))
+        say(text, terminator: "")
         shown = fitting.count
     }
 }

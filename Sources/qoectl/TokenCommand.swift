@@ -34,8 +34,8 @@ struct TokenCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Makes a token and shows it, this once.",
             discussion: """
-                  qoectl token create --tokens-file tokens.json --client probe-001
-                  qoectl token create --tokens-file tokens.json --client 'berlin-*' --days 365
+                  qoectl token create --tokens-file tokens.jsonl --client probe-001
+                  qoectl token create --tokens-file tokens.jsonl --client 'berlin-*' --days 365
                 """)
 
         @OptionGroup var file: FileOptions

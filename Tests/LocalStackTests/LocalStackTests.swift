@@ -137,3 +137,58 @@ private func post(_ addresses: LocalStack.Addresses, client: String) throws {
         first.stop()
     }
 }
+
+@Test func `a data folder is found however its path is spelled`() throws {
+    try withTemporaryFolder { folder in
+        #expect(StackFolder("\(folder)//a/./b/").path == "\(folder)/a/b")
+        #expect(StackFolder("./a/").path == FileManager.default.currentDirectoryPath + "/a")
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(folder)/link", withDestinationPath: folder)
+        try withStack(in: "\(folder)/link/stack") { stack, _ in
+            try expect("SELECT 'here'", becomes: "here", in: stack)
+        }
+    }
+}
+
+@Test func `ingest serves without any privilege`() throws {
+    try withTemporaryFolder { folder in
+        try #require(
+            try status(
+                "\(programFolder)/qoectl", "token", "create", "--client", "*",
+                "--tokens-file", "\(folder)/tokens.jsonl") == 0)
+        let ingest = Process()
+        ingest.executableURL = URL(fileURLWithPath: "/usr/bin/setpriv")
+        // Root may set what others may not on a socket, unless it has lost that.
+        ingest.arguments =
+            (geteuid() == 0 ? ["--bounding-set", "-net_admin"] : []) + [
+                "\(programFolder)/ingest", "--tokens-file", "\(folder)/tokens.jsonl",
+                "--listen", "127.0.0.1:0", "--metrics-listen", "off",
+                "--port-file", "\(folder)/ports",
+            ]
+        try ingest.run()
+        defer {
+            ingest.terminate()
+            ingest.waitUntilExit()
+        }
+        var ports = ""
+        let isListening = eventually(within: .seconds(30)) {
+            ports = (try? String(contentsOfFile: "\(folder)/ports", encoding: .utf8)) ?? ""
+            return ports.contains("\n") || !ingest.isRunning
+        }
+        try #require(isListening)
+        let address = try #require(ports.split(whereSeparator: { "=\n".contains($0) }).last)
+        #expect(try status("/usr/bin/curl", "-sS", "-f", "http://\(address)/health") == 0)
+    }
+}
+
+/// The exit code of a program that says nothing of interest.
+private func status(_ program: String, _ arguments: String...) throws -> Int32 {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: program)
+    process.arguments = arguments
+    process.standardOutput = FileHandle.nullDevice
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+    process.waitUntilExit()
+    return process.terminationStatus
+}

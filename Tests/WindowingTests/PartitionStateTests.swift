@@ -251,6 +251,47 @@ private func plainEvent(
     #expect(pipeline.tables.progress.counters.duplicates == 1)
 }
 
+@Test func `names that only look the same have cells of their own`() {
+    var pipeline = Pipeline()
+    let events = ["caf\u{E9}", "cafe\u{301}"].enumerated().map { index, name in
+        (plainEvent(id: UInt64(index), client: Name(name)), received: start)
+    }
+    pipeline.append(events, brokerMilliseconds: start)
+    pipeline.drain()
+    #expect(pipeline.tables.cells.count == 2)
+    #expect(pipeline.tables.cells.values.allSatisfy { $0.cell.total == 1 })
+}
+
+@Test func `a session whose ledger is full is counted by identifiers`() {
+    var pipeline = Pipeline()
+    pipeline.limits = PartitionState.Limits(sessionRangeCountMax: 2)
+    pipeline.restart()
+    let events = [1, 3, 5, 7, 5, 2].enumerated().map { index, number in
+        var event = plainEvent(id: UInt64(number))
+        event.sequence = SessionSequence(session: UniqueID(high: 3, low: 3), number: UInt64(number))
+        return (event, received: start + Int64(index))
+    }
+    pipeline.append(events, brokerMilliseconds: start)
+    pipeline.drain()
+    let session = pipeline.tables.sessions.values.first
+    #expect(session?.counted.ranges == [1..<4])
+    #expect(pipeline.tables.progress.counters.counted == 5)
+    #expect(pipeline.tables.progress.counters.duplicates == 1)
+    #expect(pipeline.state.weakened.ledgerOverflows == 3)
+}
+
+@Test func `too many identifiers are forgotten from the oldest on, and counted`() {
+    var pipeline = Pipeline()
+    pipeline.limits = PartitionState.Limits(recentIDCountMax: 3)
+    pipeline.restart()
+    let events = [1, 2, 3, 4, 4, 1].map { (plainEvent(id: $0), received: start) }
+    pipeline.append(events, brokerMilliseconds: start)
+    pipeline.drain()
+    #expect(pipeline.tables.progress.counters.counted == 5)
+    #expect(pipeline.tables.progress.counters.duplicates == 1)
+    #expect(pipeline.state.weakened.idsForgottenEarly == 2)
+}
+
 @Test func `what cannot be decoded or has no window is set aside once, and the rest goes on`() {
     var pipeline = Pipeline()
     pipeline.append([(plainEvent(id: 1), start)], brokerMilliseconds: start)

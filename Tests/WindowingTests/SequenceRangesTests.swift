@@ -5,8 +5,8 @@ import Windowing
 @Test func `numbers in order are one range`() {
     var ranges = SequenceRanges()
     for number in 1...1000 as ClosedRange<UInt64> {
-        let isNew = ranges.insert(number)
-        #expect(isNew)
+        let insertion = ranges.insert(number)
+        #expect(insertion == .new)
     }
     #expect(ranges.ranges == [1..<1001])
 }
@@ -19,8 +19,8 @@ import Windowing
         for _ in 0..<300 {
             let number = random.next() % 120 + 1
             #expect(ranges.contains(number) == oracle.contains(number), "seed \(seed)")
-            let isNew = ranges.insert(number)
-            #expect(isNew == oracle.insert(number).inserted, "seed \(seed)")
+            let insertion = ranges.insert(number)
+            #expect((insertion == .new) == oracle.insert(number).inserted, "seed \(seed)")
         }
         #expect(ranges.count == UInt64(oracle.count))
         #expect(ranges.ranges.flatMap { Array($0) } == oracle.sorted(), "seed \(seed)")
@@ -38,7 +38,14 @@ import Windowing
 
 @Test func `the greatest number does not trap`() {
     var ranges = SequenceRanges()
-    let isNew = ranges.insert(.max)
-    #expect(!isNew)
+    let insertion = ranges.insert(.max)
+    #expect(insertion == .duplicate)
     #expect(ranges.ranges.isEmpty)
+}
+
+@Test func `a full set takes what joins a range, and says so of the rest`() {
+    var ranges = SequenceRanges()
+    let insertions = [2, 4, 6, 8, 3, 8, 5, 2].map { ranges.insert($0, rangeCountMax: 3) }
+    #expect(insertions == [.new, .new, .new, .full, .new, .new, .new, .duplicate])
+    #expect(ranges.ranges == [2..<7, 8..<9])
 }

@@ -1,0 +1,97 @@
+internal import Telemetry
+
+/// Small numbers for names, so that what is done for each event compares integers.
+struct NameTable: Sendable {
+    private var names: [Name] = []
+    /// By hash; names whose hash is taken are under the next free one.
+    private var numbers: [UInt64: UInt32] = [:]
+
+    var count: Int { names.count }
+
+    subscript(number: UInt32) -> Name { names[Int(number)] }
+
+    /// The number of the name with these bytes, which is added when it is new.
+    mutating func number(of bytes: UnsafeRawBufferPointer) -> UInt32 {
+        var hash = unsafe XXHash64.hash(bytes)
+        while let number = numbers[hash] {
+            if unsafe isName(number, bytes) { return number }
+            hash &+= 1
+        }
+        let number = UInt32(truncatingIfNeeded: names.count)
+        unsafe names.append(Name(utf8: bytes))
+        numbers[hash] = number
+        return number
+    }
+
+    /// The number of a name, which is added when it is new.
+    mutating func number(of name: Name) -> UInt32 {
+        var text = name.text
+        return text.withUTF8 { unsafe number(of: UnsafeRawBufferPointer($0)) }
+    }
+
+    private func isName(_ number: UInt32, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        let utf8 = names[Int(number)].text.utf8
+        guard utf8.count == bytes.count else { return false }
+        let isEqual = unsafe utf8.withContiguousStorageIfAvailable {
+            unsafe $0.elementsEqual(bytes)
+        }
+        return unsafe isEqual ?? utf8.elementsEqual(bytes)
+    }
+}
+
+/// Small numbers for network contexts.
+struct ContextTable: Sendable {
+    private struct Key: Hashable, Sendable {
+        /// Numbers of names, one higher than in the table; 0 is absent.
+        var names: (UInt32, UInt32, UInt32, UInt32, UInt32)
+        var asn: UInt32?
+
+        static func == (a: Key, b: Key) -> Bool { a.names == b.names && a.asn == b.asn }
+
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(UInt64(names.0) << 32 | UInt64(names.1))
+            hasher.combine(UInt64(names.2) << 32 | UInt64(names.3))
+            hasher.combine(UInt64(names.4) << 32 | UInt64(asn ?? 0))
+        }
+    }
+
+    private var contexts: [NetworkContext] = []
+    private var numbers: [Key: UInt32] = [:]
+
+    var count: Int { contexts.count }
+
+    subscript(number: UInt32) -> NetworkContext { contexts[Int(number)] }
+
+    /// The number of a context whose names have these numbers; nil is absent.
+    mutating func number(
+        sourceIP: UInt32?, networkType: UInt32?, isp: UInt32?, region: UInt32?, resolver: UInt32?,
+        asn: UInt32?, names: NameTable
+    ) -> UInt32 {
+        func code(_ number: UInt32?) -> UInt32 { number.map { $0 &+ 1 } ?? 0 }
+        let key = Key(
+            names: (code(sourceIP), code(networkType), code(isp), code(region), code(resolver)),
+            asn: asn)
+        if let known = numbers[key] { return known }
+        let number = UInt32(truncatingIfNeeded: contexts.count)
+        contexts.append(
+            NetworkContext(
+                sourceIP: sourceIP.map { names[$0] }, networkType: networkType.map { names[$0] },
+                isp: isp.map { names[$0] }, asn: asn, region: region.map { names[$0] },
+                resolver: resolver.map { names[$0] }))
+        numbers[key] = number
+        return number
+    }
+
+    /// The number of `context`.
+    mutating func number(of context: NetworkContext, names: inout NameTable) -> UInt32 {
+        func name(_ name: Name?) -> UInt32? { name.map { names.number(of: $0) } }
+        let sourceIP = name(context.sourceIP)
+        let networkType = name(context.networkType)
+        let isp = name(context.isp)
+        let region = name(context.region)
+        let resolver = name(context.resolver)
+        return number(
+            sourceIP: sourceIP, networkType: networkType, isp: isp, region: region,
+            resolver: resolver, asn: context.asn, names: names)
+    }
+}
