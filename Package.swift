@@ -189,6 +189,14 @@ let package = Package(
         tests(
             "AggregatorCore",
             ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
+        // The executables of all tiers together; named so that they are built.
+        .testTarget(
+            name: "PipelineTests",
+            dependencies: [
+                "IngestCore", "NATSClient", "OwnedThreads", "Postgres", "PrivateServers", "Store",
+                "TestKit", "aggregator", "ingest",
+            ],
+            swiftSettings: strict),
         tests("Transport", ["OwnedThreads", "TestKit"]),
         tests(
             "ProbeCore",
