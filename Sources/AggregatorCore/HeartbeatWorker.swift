@@ -32,6 +32,8 @@ final class HeartbeatWorker {
     private let decoder = HeartbeatDecoder()
     private var owned: Owned?
     private var retryAt = ContinuousClock.now
+    /// The last failure that was logged as a warning, until the heartbeats are owned again.
+    private var lastFailure: String?
 
     /// The most that waits for a flush; reading pauses there.
     private static let pendingCountMax = 10_000
@@ -92,6 +94,7 @@ final class HeartbeatWorker {
             ownership: taken.ownership, expectedSequence: taken.progress.committedSequence,
             progress: taken.progress, nextFlush: now + flushInterval, leaseRenewedAt: now)
         reader.add(0, from: taken.progress.committedSequence &+ 1)
+        lastFailure = nil
         logger.info(
             "owns the heartbeats",
             metadata: ["committed_seq": "\(taken.progress.committedSequence)"])
@@ -99,7 +102,12 @@ final class HeartbeatWorker {
 
     private func drop(after error: TablesError) {
         metrics.count(error)
-        logger.warning("heartbeats begin anew", metadata: ["reason": "\(error)"])
+        let reason = "\(error)"
+        // An outage is told once, not at every try.
+        logger.log(
+            level: reason == lastFailure ? .debug : .warning, "heartbeats begin anew",
+            metadata: ["reason": "\(reason)"])
+        lastFailure = reason
         reader.remove(0)
         owned = nil
         retryAt = ContinuousClock.now + Self.retryInterval

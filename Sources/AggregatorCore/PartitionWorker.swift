@@ -83,6 +83,8 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     private let metrics: AggregatorMetrics
     private let logger: Logger
     private var phases: [Int: Phase] = [:]
+    /// The last failure that was logged as a warning, until a partition is owned again.
+    private var lastFailure: String?
     /// Ascending, so that a run does not depend on the order of a dictionary.
     package let partitions: [Int]
 
@@ -174,6 +176,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         phases[partition] = .owned(
             Owned(ownership, state, nextFlush: now + timing.flushInterval, now: now))
         metrics.recordOwned(ownedCount, worker: name)
+        lastFailure = nil
         logger.info(
             "owns a partition",
             metadata: [
@@ -193,7 +196,12 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
 
     private func dropAfter(_ error: TablesError) {
         metrics.count(error)
-        logger.warning("drops its state and begins anew", metadata: ["reason": "\(error)"])
+        let reason = "\(error)"
+        // An outage is told once, not at every try.
+        logger.log(
+            level: reason == lastFailure ? .debug : .warning, "drops its state and begins anew",
+            metadata: ["reason": "\(reason)"])
+        lastFailure = reason
         if case .fenced(let partition) = error {
             drop(partition)
         } else {

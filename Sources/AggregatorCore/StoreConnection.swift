@@ -60,20 +60,26 @@ final class StoreConnection {
     private func connected() throws(TablesError) -> AggregateStore {
         if let store { return store }
         let connection: PostgresConnection
-        let opened: AggregateStore
-        let found: ServerIdentity
         do throws(PostgresError) {
             connection = try PostgresConnection(
                 to: url, timeout: Self.answerLimit, interrupt: interrupt)
-            opened = try AggregateStore(connection)
-            found = try opened.serverIdentity()
         } catch {
             throw failure(error)
         }
+        // First of all: whatever else is asked of a database without our tables fails with the name of
+        // one of them, which tells nobody to migrate.
         do throws(SchemaError) {
             try Schema().requireCurrent(connection)
         } catch {
             throw refuse(error.description)
+        }
+        let opened: AggregateStore
+        let found: ServerIdentity
+        do throws(PostgresError) {
+            opened = try AggregateStore(connection)
+            found = try opened.serverIdentity()
+        } catch {
+            throw failure(error)
         }
         try check(found)
         identity = found

@@ -92,8 +92,9 @@ package final class LocalStack {
         var server = PostgresServer.Settings(dataFolder: folder.postgres)
         server.authentication = .password
         server.port = usualPort(5432)
-        let postgres = try explained { () throws(PrivateServerError) in
-            try PostgresServer(server)
+        let postgres = try onUsualPort(server.port) { port throws(PrivateServerError) in
+            server.port = port
+            return try PostgresServer(server)
         }
         self.postgres = postgres
         let password = StackFolder.contents(of: server.passwordFile) ?? ""
@@ -121,7 +122,10 @@ package final class LocalStack {
     private func startNATS() throws(LocalStackError) -> NATSServer {
         var server = NATSServer.Settings(dataFolder: folder.nats)
         server.port = usualPort(4222)
-        let nats = try explained { () throws(PrivateServerError) in try NATSServer(server) }
+        let nats = try onUsualPort(server.port) { port throws(PrivateServerError) in
+            server.port = port
+            return try NATSServer(server)
+        }
         self.nats = nats
         progress("NATS         \(nats.url)")
         return nats
@@ -196,6 +200,20 @@ package final class LocalStack {
     /// `port` if nobody has it, else 0 for any free one.
     private func usualPort(_ port: Int) -> Int {
         isLoopbackPortFree(port) ? port : 0
+    }
+
+    /// Starts a server on `port`, or on any free one when somebody else was quicker.
+    private func onUsualPort<Server>(
+        _ port: Int, _ start: (Int) throws(PrivateServerError) -> Server
+    ) throws(LocalStackError) -> Server {
+        try explained { () throws(PrivateServerError) in
+            do throws(PrivateServerError) {
+                return try start(port)
+            } catch {
+                guard case .ended = error, port != 0, !isLoopbackPortFree(port) else { throw error }
+                return try start(0)
+            }
+        }
     }
 
     // MARK: Running

@@ -138,6 +138,7 @@ package struct PostgresConnectionString: Sendable, CustomStringConvertible {
 extension String {
     /// libpq's messages end with a line feed and may have several lines.
     var trimmedLine: String {
-        split(separator: "\n").joined(separator: "; ")
+        split(whereSeparator: \.isNewline)
+            .map { $0.drop(while: \.isWhitespace) }.joined(separator: "; ")
     }
 }

@@ -63,7 +63,8 @@ private final class Publisher: Sendable {
 
 /// Runs an aggregator while `body` runs.
 private func withAggregator(
-    nats: String, postgres: String, _ body: () throws -> Void
+    nats: String, postgres: String, health: HealthRegistry = HealthRegistry(),
+    _ body: () throws -> Void
 ) throws {
     let settings = try ServiceKit.Settings(
         AggregatorConfiguration.settings,
@@ -74,7 +75,7 @@ private func withAggregator(
     let service = AggregatorService(
         configuration: try AggregatorConfiguration(settings),
         metrics: AggregatorMetrics(factory: NOOPMetricsHandler.instance),
-        health: HealthRegistry(), logger: logger)
+        health: health, logger: logger)
     let stop = StopSignal()
     // Threads of their own: tests that wait occupy the cooperative ones.
     let threads = try service.makeThreads().map { name, body in
@@ -249,4 +250,20 @@ private let schema = PostgresTemplate { url in
 
 private func withSchema(_ body: (String) throws -> Void) throws {
     try withPostgres(template: schema) { url in try body(url) }
+}
+
+@Test func `a database without our tables is said to want migrating`() throws {
+    try withTemporaryFolder { folder in
+        let nats = try NATSServer(.init(dataFolder: folder))
+        defer { try? nats.kill() }
+        try withPostgres { postgres in
+            let health = HealthRegistry()
+            try withAggregator(nats: nats.url, postgres: postgres, health: health) {
+                let isSaid = eventually {
+                    health.readiness().body.contains("run qoectl db migrate")
+                }
+                #expect(isSaid, "\(health.readiness().body)")
+            }
+        }
+    }
 }

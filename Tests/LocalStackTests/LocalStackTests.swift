@@ -138,16 +138,9 @@ private func post(_ addresses: LocalStack.Addresses, client: String) throws {
     }
 }
 
-@Test func `a data folder is found however its path is spelled`() throws {
-    try withTemporaryFolder { folder in
-        #expect(StackFolder("\(folder)//a/./b/").path == "\(folder)/a/b")
-        #expect(StackFolder("./a/").path == FileManager.default.currentDirectoryPath + "/a")
-        try FileManager.default.createSymbolicLink(
-            atPath: "\(folder)/link", withDestinationPath: folder)
-        try withStack(in: "\(folder)/link/stack") { stack, _ in
-            try expect("SELECT 'here'", becomes: "here", in: stack)
-        }
-    }
+@Test func `a data folder's path is shown without what says nothing`() {
+    #expect(StackFolder("/x//a/./b/").path == "/x/a/b")
+    #expect(StackFolder("./a/").path == FileManager.default.currentDirectoryPath + "/a")
 }
 
 @Test func `ingest serves without any privilege`() throws {

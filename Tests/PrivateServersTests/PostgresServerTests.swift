@@ -32,6 +32,17 @@ import Testing
         }
     }
 
+    @Test func `a server is known by its folder, however that is spelled`() throws {
+        try withTemporaryFolder { folder in
+            #expect(symlink(folder, "\(folder)/link") == 0)
+            var settings = PostgresServer.Settings(dataFolder: "\(folder)/link//./server/")
+            settings.isDurable = false
+            let server = try PostgresServer(settings)
+            #expect(server.isRunning)
+            try server.stop()
+        }
+    }
+
     @Test func `what was written is there after a stop and after a kill`() throws {
         try withPostgresServer { server in
             let port = server.port
