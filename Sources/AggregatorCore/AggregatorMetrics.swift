@@ -114,8 +114,7 @@ package struct AggregatorMetrics: Sendable {
         gauge("cells", partition).record(state.cellCount)
         gauge("sessions", partition).record(state.sessionCount)
         gauge("recent_ids", partition).record(state.recentIDCount)
-        gauge("recent_ids_forgotten_early", partition).record(state.weakened.idsForgottenEarly)
-        gauge("session_ledger_overflows", partition).record(state.weakened.ledgerOverflows)
+        gauge("recent_ids_forgotten_early", partition).record(state.idsForgottenEarly)
     }
 
     /// Partitions that a worker owns.

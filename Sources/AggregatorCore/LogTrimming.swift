@@ -49,8 +49,10 @@ package enum LogTrimming {
         for partition in 0..<partitionCount {
             let position = positions.first { $0.partition == partition }
             let committed = position?.committedSequence ?? 0
-            // An idle partition, with nothing beyond what is committed, needs nothing.
-            guard let last = newest[partition], last > committed else { continue }
+            // An idle partition, with nothing beyond what is committed and no identifiers to
+            // remember, needs nothing.
+            guard let last = newest[partition] else { continue }
+            if last <= committed, position?.isSettled == true { continue }
             needed = min(needed, committed &+ 1, position?.replayFromSequence ?? 1)
         }
         guard needed > extent.firstSequence else { return nil }

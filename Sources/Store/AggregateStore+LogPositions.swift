@@ -1,4 +1,5 @@
 package import Postgres
+internal import Windowing
 
 /// What of its stream a partition may still need.
 package struct LogPosition: Hashable, Sendable {
@@ -7,8 +8,13 @@ package struct LogPosition: Hashable, Sendable {
     package let committedSequence: UInt64
     /// The first sequence that is read after a restart.
     package let replayFromSequence: UInt64
+    /// Whether its newest message is older than identifiers are remembered.
+    package let isSettled: Bool
 
-    package init(partition: Int, committedSequence: UInt64, replayFromSequence: UInt64) {
+    package init(
+        partition: Int, committedSequence: UInt64, replayFromSequence: UInt64, isSettled: Bool
+    ) {
+        self.isSettled = isSettled
         self.partition = partition
         self.committedSequence = committedSequence
         self.replayFromSequence = replayFromSequence
@@ -25,10 +31,11 @@ extension AggregateStore {
             let partition: Int32 = try row.next()
             let committed: Int64 = try row.next()
             let replayFrom: Int64 = try row.next()
+            let isSettled: Bool = try row.next()
             positions.append(
                 LogPosition(
                     partition: Int(partition), committedSequence: UInt64(clamping: committed),
-                    replayFromSequence: UInt64(clamping: replayFrom)))
+                    replayFromSequence: UInt64(clamping: replayFrom), isSettled: isSettled))
         }
         return positions
     }
@@ -36,7 +43,10 @@ extension AggregateStore {
     private static let readPositions = PostgresStatement(
         "log_positions",
         """
-        SELECT partition, committed_seq, replay_from_seq FROM partition_progress
+        SELECT partition, committed_seq, replay_from_seq,
+            coalesce(
+                committed_ts < now() - interval '\(RecentIDs.horizonMilliseconds) ms', true)
+        FROM partition_progress
         WHERE stream = $1 ORDER BY partition
         """)
 }

@@ -20,19 +20,15 @@ package struct PartitionState: Sendable {
         package var deadLetterCountMax: Int
         /// Identifiers remembered for events without a sequence; beyond, the oldest are forgotten early.
         package var recentIDCountMax: Int
-        /// Ranges of one session's ledger; beyond, a number that would need another range is told from its
-        /// repetition by the event's identifier.
-        package var sessionRangeCountMax: Int
         /// Clean cells stay until their window ended this long ago by the broker's time, ms.
         package var idleMilliseconds: Int64
 
         package init(
             cellCountMax: Int = 25_000, dirtyRowCountMax: Int = 20_000,
             deadLetterCountMax: Int = 1000, recentIDCountMax: Int = 250_000,
-            sessionRangeCountMax: Int = 10_000, idleMilliseconds: Int64 = 5 * 60 * 1000
+            idleMilliseconds: Int64 = 5 * 60 * 1000
         ) {
             self.recentIDCountMax = recentIDCountMax
-            self.sessionRangeCountMax = sessionRangeCountMax
             self.cellCountMax = cellCountMax
             self.dirtyRowCountMax = dirtyRowCountMax
             self.deadLetterCountMax = deadLetterCountMax
@@ -74,8 +70,6 @@ package struct PartitionState: Sendable {
     private var cells = RowCache<CellID, LiveCell>()
     private var sessions = RowCache<SessionID, SessionRow>()
     private var recentIDs: RecentIDs
-    /// Events whose number did not fit into their session's ledger.
-    private var ledgerOverflows: Int64 = 0
     private var deadLetters: [DeadLetter] = []
     /// The broker's time, which never goes back.
     private var brokerMilliseconds: Int64
@@ -104,7 +98,11 @@ package struct PartitionState: Sendable {
         for index in 0..<(unsafe block.eventCount) {
             let record = unsafe block.record(index)
             let origin = unsafe block.origin(record.origin)
-            guard origin.session == nil else { continue }
+            guard origin.session == nil,
+                Self.isKept(
+                    record.measuredAtMilliseconds,
+                    brokerMilliseconds: position.brokerMilliseconds)
+            else { continue }
             _ = unsafe recentIDs.insert(
                 key(of: record, block.string(origin.client)),
                 content: contentHash(of: record, block),
@@ -246,15 +244,10 @@ package struct PartitionState: Sendable {
         _ record: BlockRecord, _ block: BlockReader, _ resolution: Resolution, at position: Position
     ) -> Bool {
         if let slot = resolution.sessions[record.origin] {
-            let rangeCountMax = limits.sessionRangeCountMax
-            let insertion = sessions.update(at: slot, sequence: position.sequence) { session in
-                let insertion = session.counted.insert(
-                    record.sequenceNumber, rangeCountMax: rangeCountMax)
-                session.note(insertion, measuredAtMilliseconds: record.measuredAtMilliseconds)
-                return insertion
+            return sessions.update(at: slot, sequence: position.sequence) { session in
+                session.count(
+                    record.sequenceNumber, measuredAtMilliseconds: record.measuredAtMilliseconds)
             }
-            if insertion != .full { return insertion == .new }
-            ledgerOverflows &+= 1
         }
         let origin = unsafe block.origin(record.origin)
         let verdict = unsafe recentIDs.insert(
@@ -323,11 +316,8 @@ package struct PartitionState: Sendable {
     /// Changed cells and sessions.
     package var dirtyRowCount: Int { cells.dirtyCount + sessions.dirtyCount }
 
-    /// Events, since the state was made, whose repetition may be told less well than promised: identifiers
-    /// forgotten before the horizon, and numbers that did not fit into their session's ledger.
-    package var weakened: (idsForgottenEarly: Int64, ledgerOverflows: Int64) {
-        (recentIDs.forgottenEarly, ledgerOverflows)
-    }
+    /// Identifiers forgotten before the horizon since the state was made: a repetition counts again.
+    package var idsForgottenEarly: Int64 { recentIDs.forgottenEarly }
 
     /// Cells in memory.
     package var cellCount: Int { cells.count }

@@ -80,20 +80,16 @@ package struct SessionRow: Hashable, Sendable {
 }
 
 extension SessionRow {
-    /// Counts an event of the session, or its repetition.
-    mutating func note(
-        _ insertion: SequenceRanges.Insertion, measuredAtMilliseconds measured: Int64
-    ) {
-        switch insertion {
-        case .duplicate:
+    /// Counts an event of the session; false when its number has been counted before.
+    mutating func count(_ number: UInt64, measuredAtMilliseconds measured: Int64) -> Bool {
+        guard counted.insert(number) else {
             duplicates &+= 1
-        case .new:
-            events &+= 1
-            firstMeasuredAtMilliseconds = min(firstMeasuredAtMilliseconds, measured)
-            lastMeasuredAtMilliseconds = max(lastMeasuredAtMilliseconds, measured)
-        case .full:
-            break
+            return false
         }
+        events &+= 1
+        firstMeasuredAtMilliseconds = min(firstMeasuredAtMilliseconds, measured)
+        lastMeasuredAtMilliseconds = max(lastMeasuredAtMilliseconds, measured)
+        return true
     }
 }
 

@@ -44,18 +44,9 @@ package struct SequenceRanges: Hashable, Sendable {
         return position + 1 < ranges.count && ranges[position + 1].contains(number)
     }
 
-    /// What came of adding a number.
-    package enum Insertion: Hashable, Sendable {
-        case new
-        /// The set holds it already.
-        case duplicate
-        /// It would need a range of its own, and there are too many.
-        case full
-    }
-
-    /// Adds `number`, which is below `UInt64.max`, unless that takes more than `rangeCountMax` ranges.
-    package mutating func insert(_ number: UInt64, rangeCountMax: Int = .max) -> Insertion {
-        guard number < .max, !contains(number) else { return .duplicate }
+    /// Adds `number`, which is below `UInt64.max`; returns false when the set already holds it.
+    package mutating func insert(_ number: UInt64) -> Bool {
+        guard number < .max, !contains(number) else { return false }
         let position = position(of: number)
         let next = number &+ 1
         if position < ranges.count, ranges[position].upperBound == number {
@@ -69,9 +60,8 @@ package struct SequenceRanges: Hashable, Sendable {
         } else if position < ranges.count, ranges[position].lowerBound == next {
             ranges[position] = number..<ranges[position].upperBound
         } else {
-            guard ranges.count < rangeCountMax else { return .full }
             ranges.insert(number..<next, at: position)
         }
-        return .new
+        return true
     }
 }

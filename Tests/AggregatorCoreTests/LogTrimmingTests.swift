@@ -9,8 +9,12 @@ private func extent(
         firstSequence: first, lastSequence: last, byteCount: bytes, byteCountMax: limit)
 }
 
-private func position(_ partition: Int, _ committed: UInt64, _ replay: UInt64) -> LogPosition {
-    LogPosition(partition: partition, committedSequence: committed, replayFromSequence: replay)
+private func position(
+    _ partition: Int, _ committed: UInt64, _ replay: UInt64, isSettled: Bool = true
+) -> LogPosition {
+    LogPosition(
+        partition: partition, committedSequence: committed, replayFromSequence: replay,
+        isSettled: isSettled)
 }
 
 private func purgeBelow(
@@ -49,4 +53,9 @@ private func purgeBelow(
     #expect(purgeBelow(extent(), idle, newest: [0: 200]) == 151)
     #expect(purgeBelow(extent(), idle, newest: [0: 200, 1: 3]) == 151)
     #expect(purgeBelow(extent(), [position(0, 200, 201)], newest: [0: 200]) == 151)
+}
+
+@Test func `an idle partition keeps the identifiers of its last minutes`() {
+    let fresh = [position(0, 200, 201), position(1, 150, 121, isSettled: false)]
+    #expect(purgeBelow(extent(), fresh, newest: [0: 200, 1: 150]) == 111)
 }
