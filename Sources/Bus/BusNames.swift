@@ -20,23 +20,4 @@ package enum BusSubject {
     package static func events(partition: Int) -> String {
         "telemetry.events.\(partition)"
     }
-
-    /// Where a message goes that could not be decoded for `reason`.
-    ///
-    /// Nothing that came from outside may name a subject, so the reasons are a closed set.
-    package static func deadLetter(_ reason: DeadLetterReason) -> String {
-        "telemetry.dlq.\(reason.rawValue)"
-    }
-}
-
-/// Why a message was put aside.
-package enum DeadLetterReason: String, Sendable, CaseIterable {
-    /// Neither a block nor a JSON event.
-    case undecodable
-    /// A block whose checksum or structure is wrong.
-    case corrupt
-    /// Decoded, but its values are not allowed.
-    case invalid
-    /// It made the aggregator end several times.
-    case crashing
 }

@@ -40,18 +40,4 @@ package struct MetricSummary: Hashable, Sendable {
         let (total, overflow) = sum.addingReportingOverflow(Int64(clamping: millionths))
         sum = overflow ? .max : total
     }
-
-    /// Adds every value of `other`.
-    package mutating func merge(_ other: MetricSummary) {
-        guard let minimum = other.minimum, let maximum = other.maximum else { return }
-        if count == 0 || minimum.millionths < minimumMillionths {
-            minimumMillionths = minimum.millionths
-        }
-        if count == 0 || maximum.millionths > maximumMillionths {
-            maximumMillionths = maximum.millionths
-        }
-        count &+= other.count
-        let (total, overflow) = sum.addingReportingOverflow(other.sum)
-        sum = overflow ? .max : total
-    }
 }
