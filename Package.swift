@@ -89,9 +89,14 @@ let package = Package(
         // Named, joined threads and a lock to wait on, for blocking C calls.
         library("OwnedThreads", safe: true),
 
+        // Places where a debug build can be killed by a test.
+        .target(
+            name: "Failpoints",
+            swiftSettings: memorySafe + [.define("FAILPOINTS", .when(configuration: .debug))]),
+
         // Swift faces of the C clients; they know nothing of telemetry.
         library("NATSClient", ["CNATS", "OwnedThreads"], safe: true),
-        library("Postgres", ["CLibPQ"], safe: true),
+        library("Postgres", ["CLibPQ", "Failpoints"], safe: true),
 
         // Sockets, names and TLS with deadlines, for whoever times the network itself.
         library("Transport", ["COpenSSL", "OwnedThreads"], safe: true),
@@ -100,7 +105,7 @@ let package = Package(
         library("EventParsing", ["Blocks", "CEventParser", "Telemetry"], safe: true),
 
         // Our subjects and messages; our schema and rows.
-        library("Bus", ["Blocks", "NATSClient", "OwnedThreads", "Telemetry"]),
+        library("Bus", ["Blocks", "Failpoints", "NATSClient", "OwnedThreads", "Telemetry"]),
         library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
 
         // What every program shares, then each program's parts.
@@ -116,15 +121,16 @@ let package = Package(
         library(
             "IngestCore",
             [
-                "Blocks", "Bus", "CDigests", "EventParsing", "NATSClient", "OwnedThreads",
-                "ServiceKit", "Telemetry", .lifecycle, .logging, .metrics, .nioCore, .nioHTTP1,
-                .nioPosix, .systemPackage,
+                "Blocks", "Bus", "CDigests", "EventParsing", "Failpoints", "NATSClient",
+                "OwnedThreads", "ServiceKit", "Telemetry", .lifecycle, .logging, .metrics,
+                .nioCore, .nioHTTP1, .nioPosix, .systemPackage,
             ]),
         library(
             "AggregatorCore",
             [
-                "Blocks", "Bus", "EventParsing", "NATSClient", "Postgres", "ServiceKit", "Store",
-                "Telemetry", "Windowing", .logging, .metrics,
+                "Blocks", "Bus", "EventParsing", "Failpoints", "NATSClient", "Postgres",
+                "ServiceKit",
+                "Store", "Telemetry", "Windowing", .logging, .metrics,
             ]),
         library(
             "DiagnoserCore",
