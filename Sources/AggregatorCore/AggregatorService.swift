@@ -75,13 +75,13 @@ package struct AggregatorService: Sendable {
         let partitions = (0..<partitioning.count).filter {
             $0 % configuration.workerCount == index
         }
-        let log = BusEventLog(connector: connector)
+        let log = BusEventLog.events(connector)
         defer { log.stop() }
         let worker = PartitionWorker(
-            name: "\(index)", partitions: partitions, log: log,
+            name: "\(index)", partitions: partitions, partitionCount: partitioning.count, log: log,
             tables: StoreTables(
                 database: makeDatabase(interrupt), owner: configuration.instanceID,
-                lease: configuration.lease, logger: logger),
+                lease: configuration.lease, metrics: metrics, logger: logger),
             decoder: MessageDecoder(partitioning: partitioning),
             environment: .init(
                 instant: { ContinuousClock.now },
