@@ -13,7 +13,7 @@ package protocol AggregateTables: AnyObject {
     func leave() throws(TablesError)
 
     /// Takes a partition over, and reads where it stands.
-    func acquire(_ claim: Claim) throws(TablesError) -> Acquisition
+    func acquire(_ claim: Claim) throws(TablesError) -> ClaimOutcome
 
     /// Extends the lease of a partition that has nothing to write.
     func renew(_ ownership: Ownership) throws(TablesError)
@@ -85,7 +85,7 @@ package struct Claim: Hashable, Sendable {
 }
 
 /// What trying to take a partition over came to.
-package enum Acquisition: Sendable {
+package enum ClaimOutcome: Sendable {
     case owned(Ownership, PartitionStanding)
     /// Another instance's lease has not ended.
     case heldByOther(String)

@@ -40,7 +40,7 @@ final class StoreTables: AggregateTables {
         try database.perform { store throws(PostgresError) in try store.removeInstance(owner) }
     }
 
-    func acquire(_ claim: Claim) throws(TablesError) -> Acquisition {
+    func acquire(_ claim: Claim) throws(TablesError) -> ClaimOutcome {
         let acquisition = try database.perform { store throws(PostgresError) in
             try store.acquirePartition(
                 stream: BusStream.events, partition: claim.partition, owner: owner,

@@ -120,7 +120,7 @@ final class InMemoryTables: AggregateTables {
 
     func leave() {}
 
-    func acquire(_ claim: Claim) throws(TablesError) -> Acquisition {
+    func acquire(_ claim: Claim) throws(TablesError) -> ClaimOutcome {
         if isDown { throw .unavailable("down for the test") }
         let partition = claim.partition
         let former = owners[partition]
