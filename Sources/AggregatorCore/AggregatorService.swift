@@ -1,5 +1,6 @@
 internal import Bus
 internal import Glibc
+internal import LogDecoding
 package import Logging
 internal import NATSClient
 internal import Postgres

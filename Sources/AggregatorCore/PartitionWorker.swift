@@ -1,4 +1,5 @@
 internal import Blocks
+package import LogDecoding
 package import Logging
 package import Telemetry
 package import Windowing
