@@ -149,6 +149,13 @@ let package = Package(
             "LocalStack",
             ["IngestCore", "Postgres", "PrivateServers", "Store", "TargetServing"]),
 
+        library(
+            "OperatorCore",
+            [
+                "AggregatorCore", "Blocks", "Bus", "LogDecoding", "NATSClient", "OwnedThreads",
+                "Postgres", "Recount", "Store", "Telemetry",
+            ]),
+
         program("probe", ["ProbeCore", "ServiceKit"]),
         program("ingest", ["IngestCore", "ServiceKit"]),
         program("aggregator", ["AggregatorCore", "ServiceKit"]),
@@ -156,8 +163,8 @@ let package = Package(
         program(
             "qoectl",
             [
-                "IngestCore", "LocalStack", "OwnedThreads", "Postgres", "ServiceKit", "Store",
-                .argumentParser,
+                "AggregatorCore", "IngestCore", "LocalStack", "NATSClient", "OperatorCore",
+                "OwnedThreads", "Postgres", "ServiceKit", "Store", "Telemetry", .argumentParser,
             ]),
 
         // In this package, and not in one of its own, because it measures what only this package sees.
@@ -203,7 +210,18 @@ let package = Package(
         tests("LocalStack", ["OwnedThreads", "Postgres", "TestKit"]),
         tests(
             "AggregatorCore",
-            ["Blocks", "LogDecoding", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
+            [
+                "Blocks", "Bus", "LogDecoding", "NATSClient", "Postgres", "PrivateServers",
+                "ServiceKit", "Store", "Telemetry", "TestKit", "Windowing", .logging, .metrics,
+            ]),
+        .testTarget(
+            name: "OperatorCoreTests",
+            dependencies: [
+                "AggregatorCore", "Blocks", "Bus", "NATSClient", "OperatorCore", "OwnedThreads",
+                "Postgres", "PrivateServers", "ServiceKit", "Store", "Telemetry", "TestKit",
+                "qoectl", .logging, .metrics,
+            ],
+            swiftSettings: strict),
         // The executables of all tiers together; named so that they are built.
         .testTarget(
             name: "PipelineTests",

@@ -24,7 +24,7 @@ package struct AggregatorMetrics: Sendable {
     private let heartbeats: Counter
     private let heartbeatsDeadLettered: Counter
     private let trimFailures: Counter
-    private let factory: any MetricsFactory
+    let factory: any MetricsFactory
 
     package init(factory: any MetricsFactory) {
         self.factory = factory

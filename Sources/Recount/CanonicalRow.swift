@@ -15,6 +15,11 @@ package struct CanonicalRow: Hashable, Sendable {
     package let key: String
     /// `name=value` each, always in the same order.
     package let fields: [String]
+    /// When the minute begins, or when the session's earliest event was measured, Unix milliseconds; nil for a
+    /// session without events. Not part of ``line``, which has it already.
+    package let startMilliseconds: Int64?
+    /// Events counted. Not part of ``line``, which has it already.
+    package let eventCount: Int64
 
     /// The whole row as one line: table, key and fields, separated by tabs.
     package var line: String {
@@ -80,7 +85,8 @@ struct CanonicalCell {
         fields.append("asn=\(canonical(asn))")
         fields.append("context_ts_ms=\(canonical(contextMilliseconds))")
         return CanonicalRow(
-            table: .cells, key: Self.key(windowStartMilliseconds, client, target), fields: fields)
+            table: .cells, key: Self.key(windowStartMilliseconds, client, target), fields: fields,
+            startMilliseconds: windowStartMilliseconds, eventCount: counts.first ?? 0)
     }
 
     static func key(_ windowStartMilliseconds: Int64, _ client: String, _ target: String) -> String
@@ -110,7 +116,7 @@ struct CanonicalSession {
                 "first_ts=\(canonical(firstMilliseconds))",
                 "last_ts=\(canonical(lastMilliseconds))",
                 "events=\(events)", "duplicates=\(duplicates)",
-            ])
+            ], startMilliseconds: firstMilliseconds, eventCount: events)
     }
 }
 

@@ -72,23 +72,15 @@ package final class Recount {
 
     private let decoder: MessageDecoder
     private let partitioning: Partitioning
-    private let beginningMilliseconds: Int64?
     private let windowsFromMilliseconds: Int64
     private var partitions: [Int: Partition] = [:]
     private var cells: [CellKey: RecountedCell] = [:]
     private var sessions: [SessionKey: RecountedSession] = [:]
 
-    /// - Parameters:
-    ///   - beginningMilliseconds: The broker's time of the first message that is left, when earlier ones are
-    ///     gone; nil when the log is whole.
-    ///   - windowsFromMilliseconds: Cells of earlier minutes are not kept.
-    package init(
-        partitioning: Partitioning, beginningMilliseconds: Int64? = nil,
-        windowsFromMilliseconds: Int64 = .min
-    ) {
+    /// - Parameter windowsFromMilliseconds: Cells of minutes that begin earlier, Unix milliseconds, are not kept.
+    package init(partitioning: Partitioning, windowsFromMilliseconds: Int64 = .min) {
         decoder = MessageDecoder(partitioning: partitioning)
         self.partitioning = partitioning
-        self.beginningMilliseconds = beginningMilliseconds
         self.windowsFromMilliseconds = windowsFromMilliseconds
     }
 
@@ -161,10 +153,8 @@ package final class Recount {
         for metric in Metric.allCases {
             if let value = event.metrics[metric] { cell.add(value.millionths, of: metric) }
         }
-        if let beginningMilliseconds, event.sequence == nil,
-            now <= beginningMilliseconds + Self.horizon
-        {
-            cell.isUncertain = true
+        if event.sequence == nil {
+            cell.firstUnnumberedMilliseconds = min(cell.firstUnnumberedMilliseconds, now)
         }
     }
 
@@ -210,11 +200,16 @@ package final class Recount {
         }
     }
 
-    /// The keys of cells of which it is not certain that the log still holds all that decides them: events
-    /// without a number within 15 minutes of the beginning of a log that is not whole.
-    package var uncertainCellKeys: Set<String> {
+    /// The keys of cells of which it is not certain that what was read decides them.
+    ///
+    /// An event without a number that was counted within 15 minutes of the beginning may repeat one before it.
+    ///
+    /// - Parameter beginning: The broker's time of the first message read of a log that had others before,
+    ///   Unix milliseconds.
+    package func uncertainCellKeys(beginningMilliseconds beginning: Int64) -> Set<String> {
         var keys: Set<String> = []
-        for (key, cell) in cells where cell.isUncertain {
+        for (key, cell) in cells where cell.firstUnnumberedMilliseconds <= beginning + Self.horizon
+        {
             keys.insert(
                 CanonicalCell.key(key.minute * Self.minute, key.client.text, key.target.text))
         }

@@ -14,9 +14,8 @@ final class RecountedCell {
     private var minima = InlineArray<10, UInt64>(repeating: .max)
     private var maxima = InlineArray<10, UInt64>(repeating: 0)
     private var context: (milliseconds: Int64, content: NetworkContext)?
-    /// Whether an event without a number was counted that a message before the first one read may have brought
-    /// already.
-    var isUncertain = false
+    /// The earliest log time at which an event without a number was counted, Unix milliseconds.
+    var firstUnnumberedMilliseconds = Int64.max
 
     func count(errorStage: ErrorStage?, isLate: Bool) {
         total += 1

@@ -69,14 +69,8 @@ package struct StoredRows {
     }
 
     /// The rows of `probe_sessions`, by client and session.
-    ///
-    /// - Parameter from: Leaves out what counted an event measured before this time, Unix milliseconds.
-    package func sessions(
-        firstMeasuredFromMilliseconds from: Int64? = nil
-    ) throws(PostgresError) -> [CanonicalRow] {
-        var parameters = PostgresParameters()
-        parameters.append(from.map { PostgresTimestamp(milliseconds: $0) } ?? .distantPast)
-        let result = try connection.query(Self.readSessions, parameters)
+    package func sessions() throws(PostgresError) -> [CanonicalRow] {
+        let result = try connection.query(Self.readSessions)
         var rows: [CanonicalRow] = []
         rows.reserveCapacity(result.rowCount)
         for var row in result.rows { rows.append(try Self.session(&row).row) }
@@ -90,7 +84,7 @@ package struct StoredRows {
             ARRAY(SELECT lower(r) FROM unnest(counted_seqs) AS r ORDER BY r),
             ARRAY(SELECT upper(r) FROM unnest(counted_seqs) AS r ORDER BY r),
             first_ts, last_ts, events, duplicates
-        FROM probe_sessions WHERE coalesce(first_ts >= $1, true) ORDER BY client_id, session_id
+        FROM probe_sessions ORDER BY client_id, session_id
         """)
 
     private static func session(

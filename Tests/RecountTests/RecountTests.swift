@@ -170,15 +170,14 @@ private func event(
 }
 
 @Test func `a log without its beginning names the rows it is not certain of`() {
-    let recount = Recount(
-        partitioning: one, beginningMilliseconds: start, windowsFromMilliseconds: start + minute)
+    let recount = Recount(partitioning: one, windowsFromMilliseconds: start + minute)
     var log = Log(recount: recount)
     log.append([event(1), event(2, at: start + minute)], at: start + 15 * minute)
     log.append([event(3, at: start + 2 * minute)], at: start + 15 * minute + 1)
     log.append([event(4, at: start + 3 * minute, number: 1)], at: start + minute)
     #expect(recount.cellRows().count == 3)
     #expect(
-        recount.uncertainCellKeys == [#"window=1703347260000 client="c" target="t""#])
+        recount.uncertainCellKeys(beginningMilliseconds: start) == [#"window=1703347260000 client="c" target="t""#])
 }
 
 @Test func `differences name the row and the fields`() {
