@@ -43,7 +43,7 @@ package struct EventStream {
 
     /// When the broker stored the oldest message, Unix milliseconds; nil when there is none.
     package func firstMilliseconds() throws(NATSError) -> Int64? {
-        try milliseconds(of: information.firstSequence)
+        information.messageCount == 0 ? nil : try milliseconds(of: information.firstSequence)
     }
 
     private func milliseconds(of sequence: UInt64) throws(NATSError) -> Int64? {

@@ -121,7 +121,10 @@ private func padded(_ text: String, to count: Int, with filler: Character) -> St
 package func utcText(milliseconds: Int64) -> String {
     // Beyond what a calendar is good for.
     guard abs(Double(milliseconds)) < 8.64e15 else { return "\(milliseconds) ms" }
-    let date = Date(timeIntervalSince1970: Double(milliseconds) / 1000)
-    return date.formatted(
-        Date.ISO8601FormatStyle(includingFractionalSeconds: milliseconds % 1000 != 0))
+    let fraction = (milliseconds % 1000 + 1000) % 1000
+    // Whole seconds: a fraction in a double would be cut to the millisecond before.
+    let seconds = (milliseconds - fraction) / 1000
+    let text = Date(timeIntervalSince1970: Double(seconds)).formatted(.iso8601)
+    guard fraction > 0 else { return text }
+    return text.dropLast() + "." + padded(String(fraction), to: 3, with: "0") + "Z"
 }

@@ -12,7 +12,9 @@ import Testing
         for number in 2...4 as ClosedRange<UInt64> {
             try platform.publish([event("numbered", number, at: now(), number: number)])
         }
-        try platform.publish([event("other", 1, at: now())])
+        let own = Partitioning(count: 4)?.partition(ofClient: "numbered")
+        let other = (0..<4).first { $0 != own } ?? 0
+        try platform.publish(Array("of another partition".utf8), partition: other)
         try platform.database.execute(
             """
             INSERT INTO lost_ranges VALUES ('TELEMETRY_EVENTS', 0, 1, 5, 9, now(), 'trimmed')
@@ -20,7 +22,6 @@ import Testing
         let report = try PartitionReport(
             database: platform.database, connector: platform.connector)
         #expect(report.natsFailure == nil)
-        let own = Partitioning(count: 4)?.partition(ofClient: "numbered")
         let found = report.partitions.first {
             $0.partition == own && $0.stream == "TELEMETRY_EVENTS"
         }

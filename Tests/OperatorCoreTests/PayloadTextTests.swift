@@ -38,4 +38,5 @@ import Testing
 @Test func `times beyond a calendar are numbers`() {
     #expect(utcText(milliseconds: .max) == "9223372036854775807 ms")
     #expect(utcText(milliseconds: 0) == "1970-01-01T00:00:00Z")
+    #expect(utcText(milliseconds: -1) == "1969-12-31T23:59:59.999Z")
 }
