@@ -211,8 +211,8 @@ let package = Package(
         tests(
             "AggregatorCore",
             [
-                "Blocks", "Bus", "LogDecoding", "NATSClient", "Postgres", "PrivateServers",
-                "ServiceKit", "Store", "Telemetry", "TestKit", "Windowing", .logging, .metrics,
+                "Blocks", "LogDecoding", "Store", "Telemetry", "TestKit", "Windowing", .logging,
+                .metrics,
             ]),
         .testTarget(
             name: "OperatorCoreTests",

@@ -2,12 +2,17 @@ internal import Blocks
 internal import LogDecoding
 internal import Windowing
 
-/// A message of the log as what it holds.
+/// A message of the log with what it holds.
 struct DecodedMessage {
-    let partition: Int
-    let position: PartitionState.Position
-    let payload: [UInt8]
+    let source: LogMessage
     let content: MessageContent
+
+    init(_ source: LogMessage, _ content: MessageContent) {
+        self.source = source
+        self.content = content
+    }
+
+    var position: PartitionState.Position { source.position }
 
     var eventCount: Int {
         if case .events(let block, _) = content { block.eventCount } else { 0 }
@@ -17,8 +22,8 @@ struct DecodedMessage {
 extension MessageDecoder {
     func decode(_ message: LogMessage) -> DecodedMessage {
         DecodedMessage(
-            partition: message.partition, position: message.position, payload: message.payload,
-            content: decode(
+            message,
+            decode(
                 message.payload, partition: message.partition,
                 brokerMilliseconds: message.position.brokerMilliseconds))
     }

@@ -25,6 +25,13 @@ package struct CanonicalRow: Hashable, Sendable {
     package var line: String {
         table.rawValue + "\t" + key + "\t" + fields.joined(separator: "\t")
     }
+
+    /// The row without one of its fields.
+    package func without(_ name: String) -> CanonicalRow {
+        CanonicalRow(
+            table: table, key: key, fields: fields.filter { !$0.hasPrefix(name + "=") },
+            startMilliseconds: startMilliseconds, eventCount: eventCount)
+    }
 }
 
 /// The values of a metric of one cell, nil where the table has NULL.

@@ -37,7 +37,8 @@ package struct RecountCounters: Hashable, Sendable {
 /// Shares no counting code with the aggregator: plain dictionaries, exact integers, and buckets made from their
 /// definition. What it counts by:
 ///
-/// - An event with a session and a number counts once per client, session and number.
+/// - An event with a session and a number counts once per client, session and number, unless its number would be
+///   the session's 10,001st run of numbers.
 /// - Any other counts once per client and `event_id` within 15 minutes of the log, by the broker's time of its
 ///   last counting.
 /// - The broker's time never goes back: it is the largest one seen in the partition.
@@ -134,8 +135,13 @@ package final class Recount {
             partition.counters.rejected += 1
             return
         }
-        guard isFirst(event, &partition) else {
+        switch recognise(event, &partition) {
+        case .first: break
+        case .repeated:
             partition.counters.duplicates += 1
+            return
+        case .refused:
+            partition.counters.rejected += 1
             return
         }
         partition.counters.counted += 1
@@ -158,7 +164,9 @@ package final class Recount {
         }
     }
 
-    private func isFirst(_ event: Event, _ partition: inout Partition) -> Bool {
+    private func recognise(
+        _ event: Event, _ partition: inout Partition
+    ) -> RecountedSession.Verdict {
         if let sequence = event.sequence {
             let key = SessionKey(client: event.clientID, session: sequence.session)
             let session = sessions[key] ?? RecountedSession()
@@ -168,9 +176,11 @@ package final class Recount {
         }
         let key = EventKey(client: event.clientID, event: event.id)
         let now = partition.brokerMilliseconds
-        if let before = partition.counted[key], now - before <= Self.horizon { return false }
+        if let before = partition.counted[key], now - before <= Self.horizon {
+            return .repeated
+        }
         partition.counted[key] = now
-        return true
+        return .first
     }
 
     /// Drops what can decide nothing any more, now and then.

@@ -11,18 +11,37 @@ final class RecountedSession {
     private(set) var firstMilliseconds: Int64?
     private var lastMilliseconds: Int64?
 
-    /// Whether this is the first event with `number`; counts it either way.
-    func count(_ number: UInt64, milliseconds: Int64) -> Bool {
-        let bit: UInt64 = 1 << (number % 64)
-        guard seen[number / 64, default: 0] & bit == 0 else {
+    /// Runs of numbers without a hole.
+    private var rangeCount = 0
+    /// The most of them that the aggregator keeps.
+    private static let rangeCountMax = 10_000
+
+    enum Verdict {
+        case first
+        case repeated
+        /// It would begin a range more than there may be.
+        case refused
+    }
+
+    /// Counts the event with `number`, unless it was counted before.
+    func count(_ number: UInt64, milliseconds: Int64) -> Verdict {
+        guard !has(number) else {
             duplicates += 1
-            return false
+            return .repeated
         }
-        seen[number / 64, default: 0] |= bit
+        // A number beside one range makes it longer, one between two makes them one.
+        let neighbours = (has(number - 1) ? 1 : 0) + (has(number + 1) ? 1 : 0)
+        guard neighbours > 0 || rangeCount < Self.rangeCountMax else { return .refused }
+        rangeCount += 1 - neighbours
+        seen[number / 64, default: 0] |= 1 << (number % 64)
         events += 1
         firstMilliseconds = min(firstMilliseconds ?? milliseconds, milliseconds)
         lastMilliseconds = max(lastMilliseconds ?? milliseconds, milliseconds)
-        return true
+        return .first
+    }
+
+    private func has(_ number: UInt64) -> Bool {
+        seen[number / 64, default: 0] & (1 << (number % 64)) != 0
     }
 
     func canonical(client: Name, session: UniqueID, partition: Int) -> CanonicalSession {

@@ -33,7 +33,7 @@ private func qoectl(_ arguments: String..., nats: String, postgres: String) thro
     try withTemporaryFolder { folder in
         // Files, not pipes: nobody needs to empty them meanwhile.
         let files = ["out", "err"].map { URL(fileURLWithPath: "\(folder)/\($0)") }
-        for file in files { FileManager.default.createFile(atPath: file.path, contents: nil) }
+        for file in files { _ = FileManager.default.createFile(atPath: file.path, contents: nil) }
         let process = Process()
         process.executableURL = program
         process.arguments = arguments + ["--nats-url", nats, "--postgres-url", postgres]

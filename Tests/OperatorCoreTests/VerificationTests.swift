@@ -152,3 +152,23 @@ private func publishTraffic(_ platform: Platform, at time: Int64) throws {
         }
     }
 }
+
+@Test func `the place of a time in the stream is found`() throws {
+    try Platform.run { platform in
+        for number in 1...30 as ClosedRange<UInt64> {
+            try platform.publish([event("numbered", number, at: now(), number: number)])
+        }
+        try platform.jetStream.purgeStream(named: BusStream.events, below: 4)
+        let stream = try EventStream(platform.connector)
+        let times = try (4...30 as ClosedRange<UInt64>).map { sequence in
+            try platform.jetStream.message(inStream: BusStream.events, sequence: sequence)
+                .timestampNanoseconds / 1_000_000
+        }
+        for time in Set(times) {
+            let wanted = times.firstIndex { $0 >= time }.map { UInt64($0) + 4 }
+            #expect(try stream.sequence(at: time) == wanted)
+        }
+        #expect(try stream.sequence(at: 0) == 4)
+        #expect(try stream.sequence(at: now() + 60_000) == 31)
+    }
+}

@@ -122,6 +122,19 @@ private func event(
     #expect(log.counters.duplicates == 2)
 }
 
+@Test func `a session takes 10000 runs of numbers, and what makes one longer`() {
+    var log = Log()
+    let scattered = (0...10_000 as ClosedRange<UInt64>).map { event($0, number: $0 * 3 + 2) }
+    log.append(scattered, at: start)
+    #expect(log.counters.counted == 10_000)
+    #expect(log.counters.rejected == 1)
+    // Beside one run, between two, known, and one on its own again, for which there is room now.
+    log.append([3, 4, 2, 40_000, 50_000].map { event($0, number: $0) }, at: start)
+    #expect(log.counters.counted == 10_003)
+    #expect(log.counters.duplicates == 1)
+    #expect(log.counters.rejected == 2)
+}
+
 @Test func `the bounds of what is kept, and of what is late`() {
     var log = Log()
     let now = start + 30 * 24 * 60 * minute
@@ -177,7 +190,9 @@ private func event(
     log.append([event(4, at: start + 3 * minute, number: 1)], at: start + minute)
     #expect(recount.cellRows().count == 3)
     #expect(
-        recount.uncertainCellKeys(beginningMilliseconds: start) == [#"window=1703347260000 client="c" target="t""#])
+        recount.uncertainCellKeys(beginningMilliseconds: start) == [
+            #"window=1703347260000 client="c" target="t""#
+        ])
 }
 
 @Test func `differences name the row and the fields`() {

@@ -88,7 +88,8 @@ private func aggregate(
     else { throw PostgresError(.unexpectedResult, "the partition is taken") }
     let decoder = MessageDecoder(partitioning: one)
     var state = PartitionState(
-        partition: 0, progress: owned.progress,
+        partition: 0, progress: owned.standing.progress,
+        newestWindow: owned.standing.newestWindow,
         limits: PartitionState.Limits(cellCountMax: 40, idleMilliseconds: 1000))
     func flush() throws {
         guard let batch = state.makeFlush(caughtUpAtMilliseconds: nil) else { return }

@@ -1,6 +1,6 @@
 /// What became of dead letters: forwarded to their stream, replayed by an operator.
 let migration0005DeadLetters = Migration(
-    version: 4, name: "dead letters",
+    version: 5, name: "dead letters",
     sql: """
         ALTER TABLE dead_letters
             ADD COLUMN forwarded_at timestamptz,
