@@ -1,5 +1,6 @@
 internal import Blocks
 internal import Failpoints
+package import LogDecoding
 package import Logging
 internal import Store
 package import Telemetry
