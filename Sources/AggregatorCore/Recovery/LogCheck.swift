@@ -40,7 +40,10 @@ package enum LogCheck: Sendable {
 
     /// Whether messages that were not read yet have been removed.
     private static func checkHole(_ standing: PartitionStanding, _ extent: LogExtent) -> LogCheck {
-        let needed = max(standing.progress.committedSequence &+ 1, standing.trimmedBelow)
+        // What was trimmed from another log says nothing about this one.
+        let isSameLog = standing.streamCreatedNanoseconds == extent.createdNanoseconds
+        let trimmedBelow = isSameLog ? standing.trimmedBelow : 0
+        let needed = max(standing.progress.committedSequence &+ 1, trimmedBelow)
         guard extent.firstSequence > needed else { return .intact }
         let last = extent.firstSequence &- 1
         return .moved(
