@@ -73,11 +73,17 @@ package enum LogCheck: Sendable {
                 LostRange(
                     sequences: counted &+ 1...progress.committedSequence,
                     reason: LostRange.goneAfterCounting))
-        } else if base > progress.committedSequence {
-            lost.append(
-                LostRange(
-                    sequences: progress.committedSequence &+ 1...base,
-                    reason: LostRange.removedUnread))
+        }
+        if common == nil {
+            // Nothing that is left tells what the removed ones were, unless an aggregator removed them.
+            let isSameLog = standing.streamCreatedNanoseconds == extent.createdNanoseconds
+            let first = isSameLog ? max(1, standing.trimmedBelow) : 1
+            if base >= first {
+                lost.append(
+                    LostRange(
+                        sequences: first...base,
+                        reason: isSameLog ? LostRange.removedUnproven : LostRange.removedUnread))
+            }
         }
         return .moved(
             Reposition(
@@ -127,6 +133,9 @@ package enum LogCheck: Sendable {
 extension LostRange {
     /// Messages were removed before they were read: what they held is not in the tables.
     package static let removedUnread = "removed_unread"
+    /// Messages were removed from a stream that was cut, by somebody else than the aggregators, and nothing tells
+    /// whether they were those that had been counted.
+    package static let removedUnproven = "removed_unproven"
     /// Messages that were counted are not in the stream any more, and others have their sequences: nothing is
     /// missing in the tables, but what followed them and had not been read is gone.
     package static let goneAfterCounting = "gone_after_counting"
