@@ -131,7 +131,8 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         do throws(TablesError) {
             try tables.leave()
             for partition in partitions {
-                if case .owned(let owned) = phases[partition] { try handOver(owned) }
+                guard case .owned(let owned) = phases[partition] else { continue }
+                try goingOnWhenFenced { () throws(TablesError) in try handOver(owned) }
             }
         } catch {
             dropAfter(error)
@@ -339,7 +340,9 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         } catch {
             report(error)
             // What was read is counted, even if the log has lost it since.
-            for partition in partitions { try abandon(partition) }
+            for partition in partitions {
+                try goingOnWhenFenced { () throws(TablesError) in try abandon(partition) }
+            }
             return
         }
         var byPartition: [Int: [LogMessage]] = [:]
@@ -347,7 +350,22 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         for partition in partitions {
             guard case .owned(let owned) = phases[partition] else { continue }
             let messages = byPartition[partition] ?? []
-            if try isSameLog(owned, messages.last) { try count(messages, owned) }
+            try goingOnWhenFenced { () throws(TablesError) in
+                if try isSameLog(owned, messages.last) { try count(messages, owned) }
+            }
+        }
+    }
+
+    /// A fence is about one partition: what was read of the others is still to be counted, since the log
+    /// gives it only once.
+    private func goingOnWhenFenced(
+        _ body: () throws(TablesError) -> Void
+    ) throws(TablesError) {
+        do throws(TablesError) {
+            try body()
+        } catch {
+            guard case .fenced = error else { throw error }
+            dropAfter(error)
         }
     }
 
