@@ -40,7 +40,8 @@ extension World {
         note(
             "partition \(partition): commits \(batch.expectedSequence) to "
                 + "\(batch.progress.committedSequence), counted through "
-                + "\(batch.progress.countedThroughSequence)")
+                + "\(batch.progress.countedThroughSequence), messages "
+                + "\(read.map(\.sequence))")
         if blocked > 0 { fail("\(blocked) rows are newer than the owner's") }
         checkSetAside(batch, read)
         let commit = CommitRecord(
@@ -149,7 +150,7 @@ extension World {
 
     private func isReportedLost(_ message: StoredMessage) -> Bool {
         database.rows.lost[message.draft.partition].contains {
-            $0.reason == LostRange.removedUnread && $0.sequences.contains(message.sequence)
+            $0.reason != LostRange.goneAfterCounting && $0.sequences.contains(message.sequence)
         }
     }
 

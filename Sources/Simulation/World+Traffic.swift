@@ -139,7 +139,8 @@ extension World {
             ghosts.append((draft, time.milliseconds + pick(10...60_000)))
             sendAgain(draft)
         } else if roll < mix.refused + mix.ghost + mix.unanswered {
-            note("partition \(partition): \(store(draft).sequence) is stored, not answered")
+            let message = store(draft)
+            note("partition \(partition): \(message.sequence) is stored, not answered")
             coverage.unanswered += 1
             sendAgain(draft)
         } else {
