@@ -40,15 +40,12 @@ final class SimulatedHost {
     /// Counts what ended its reading alone.
     var readerEpoch = 0
     var isInTurn = false
-    /// By partition, the number of the message that it has begun to count as the ledger knows.
-    var begun: [Int?]
 
     var isAlive: Bool { instance.isAlive }
 
-    init(name: String, instance: SimulatedInstance, partitionCount: Int) {
+    init(name: String, instance: SimulatedInstance) {
         self.name = name
         self.instance = instance
-        begun = Array(repeating: nil, count: partitionCount)
     }
 }
 
@@ -61,8 +58,7 @@ final class SimulatedWorker {
         name: String, of instance: SimulatedInstance, in world: World, partitions: [Int],
         limits: PartitionState.Limits
     ) {
-        host = SimulatedHost(
-            name: name, instance: instance, partitionCount: world.partitionCount)
+        host = SimulatedHost(name: name, instance: instance)
         let log = SimulatedLog(world: world, host: host)
         let clock = instance.clock
         let nonces = NonceSource(seed: world.pick(0...UInt64.max))

@@ -73,7 +73,6 @@ final class SimulatedLog: EventLog {
 
     func close(partition: Int) {
         cursors[partition] = nil
-        host.begun[partition] = nil
     }
 
     func read(until deadline: ContinuousClock.Instant) throws(EventLogError) -> [LogMessage] {

@@ -227,6 +227,7 @@ final class SimulatedTables: AggregateTables {
                 rows.partitions[partition].createdNanoseconds = move.streamCreatedNanoseconds
                 rows.partitions[partition].anchors = move.anchors
                 rows.lost[partition] += move.lost
+                if move.startsGeneration { rows.ledger[partition] = [:] }
             }
             return Ownership(
                 partition: partition, generation: generation, nonce: ownership.nonce,
@@ -246,7 +247,9 @@ final class SimulatedTables: AggregateTables {
             try requireHeld(ownership)
             let partition = ownership.partition
             database.commit { $0.ledger[partition][sequence, default: 0] += 1 }
-            host.begun[partition] = log.newestReturned(of: partition, at: sequence)?.number
+            if let message = log.newestReturned(of: partition, at: sequence) {
+                world.beginCounts[message.number, default: 0] += 1
+            }
             world.coverage.messagesBegun += 1
             return database.rows.ledger[partition][sequence] ?? 0
         }
@@ -305,7 +308,6 @@ final class SimulatedTables: AggregateTables {
             }
             throw error
         }
-        host.begun[partition] = nil
     }
 
     private func write(_ batch: FlushBatch, _ ownership: Ownership, _ read: [StoredMessage]) {

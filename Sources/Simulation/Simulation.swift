@@ -7,7 +7,7 @@
 ///    as its copies come within 15 minutes by the broker's clock, and the log keeps the first of them for so long.
 ///    Should the broker lose a copy that was counted, a later copy of an event without a number counts again.
 /// 2. Every message that the log holds is counted, or is a dead letter. A message is set aside as one that crashes its
-///    readers only if at least two processes died while they counted it alone.
+///    readers only if counting it alone began three times and never ended in a commit.
 /// 3. A message that somebody else than the aggregators removed before it was counted is within a range of
 ///    `lost_ranges`, together with nothing that could still be read. The same holds when the database loses
 ///    commits and the aggregators had removed what those had counted.

@@ -66,7 +66,8 @@ final class World {
     var oracle: Oracle
     var commits: [CommitRecord] = []
     var committers: [UniqueID: String] = [:]
-    var deathsAt: [Int: Int] = [:]
+    /// By a message's number, how often counting it alone began.
+    var beginCounts: [Int: Int] = [:]
     /// Something happened of which no trace is left; see ``Simulation``.
     var isBeyondPromise = false
     private(set) var violation: String?
@@ -146,9 +147,6 @@ final class World {
         guard instance.isAlive else { return }
         note("\(instance.id) dies")
         coverage.crashes += 1
-        for worker in instance.workers {
-            for case let number? in worker.host.begun { deathsAt[number, default: 0] += 1 }
-        }
         bury(instance)
     }
 

@@ -205,7 +205,7 @@ extension AggregateStore {
             changed_seq = EXCLUDED.changed_seq, changed_at = EXCLUDED.changed_at
         """)
 
-    private static func clearCrashes(_ ownership: PartitionOwnership) -> Step {
+    static func clearCrashes(_ ownership: PartitionOwnership) -> Step {
         var parameters = PostgresParameters()
         parameters.append(ownership.stream)
         parameters.append(Int32(clamping: ownership.partition))

@@ -69,6 +69,11 @@ extension AggregateStore {
         parameters.append(Int64(clamping: move.countedThroughSequence))
         var pipeline = PostgresPipeline()
         pipeline.append(Self.moveProgress, parameters)
+        if move.startsGeneration {
+            // The ledger speaks of messages that these sequences do not name any more.
+            let step = Self.clearCrashes(ownership)
+            pipeline.append(step.statement, step.parameters)
+        }
         if !move.lost.isEmpty {
             var parameters = PostgresParameters()
             parameters.append(ownership.stream)

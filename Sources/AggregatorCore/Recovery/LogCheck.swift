@@ -150,5 +150,9 @@ extension PartitionStanding {
         streamCreatedNanoseconds = move.streamCreatedNanoseconds
         anchors = move.anchors
         lostRangeCount += move.lost.count
+        if move.startsGeneration {
+            crashCount = 0
+            begunSequence = nil
+        }
     }
 }
