@@ -15,6 +15,8 @@ final class OwnedState {
     /// The ``EventLog/readingCount(of:)`` for which the log was found to be the one that was read before.
     var verifiedReading: Int?
     let logCreatedNanoseconds: Int64
+    /// The log's first message when it was compared with the rows.
+    let firstSequenceChecked: UInt64
     /// Anchors up to the last commit.
     private(set) var trail: AnchorTrail
     /// The message counted last, if any was since the last commit.
@@ -27,13 +29,14 @@ final class OwnedState {
 
     init(
         _ ownership: Ownership, _ standing: PartitionStanding, _ state: PartitionState,
-        logCreatedNanoseconds: Int64, nextFlush: ContinuousClock.Instant,
+        extent: LogExtent, nextFlush: ContinuousClock.Instant,
         now: ContinuousClock.Instant
     ) {
         self.ownership = ownership
         self.state = state
         self.nextFlush = nextFlush
-        self.logCreatedNanoseconds = logCreatedNanoseconds
+        logCreatedNanoseconds = extent.createdNanoseconds
+        firstSequenceChecked = extent.firstSequence
         flushedCounters = state.progress.counters
         leaseRenewedAt = now
         lostRangeCount = standing.lostRangeCount

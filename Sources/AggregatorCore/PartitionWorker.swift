@@ -253,7 +253,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
             limits: limits)
         phases[partition] = .owned(
             OwnedState(
-                ownership, standing, state, logCreatedNanoseconds: extent.createdNanoseconds,
+                ownership, standing, state, extent: extent,
                 nextFlush: now + timing.flushInterval, now: now))
         metrics.recordOwned(ownedCount, worker: name)
         lastFailure = nil
@@ -385,14 +385,21 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         guard reading != owned.verifiedReading else { return true }
         let known = [owned.newestAnchor, newest.map(LogAnchor.init)].compactMap { $0 }
         do throws(EventLogError) {
-            for anchor in known {
-                if try log.anchor(at: anchor.sequence) == anchor { continue }
-                let extent = try log.extent()
-                let isRemoved = anchor.sequence < extent.firstSequence
-                if isRemoved, extent.createdNanoseconds == owned.logCreatedNanoseconds { continue }
+            let extent = try log.extent()
+            let needed = max(
+                owned.state.progress.committedSequence &+ 1, owned.firstSequenceChecked)
+            guard extent.firstSequence <= needed else {
                 throw EventLogError(
-                    "message \(anchor.sequence) of partition \(partition) is another one than before"
-                )
+                    "messages of partition \(partition) from \(needed) on may have been removed unread")
+            }
+            let isSameStream = extent.createdNanoseconds == owned.logCreatedNanoseconds
+            for anchor in known {
+                if isSameStream, anchor.sequence < extent.firstSequence { continue }
+                guard try log.anchor(at: anchor.sequence) == anchor else {
+                    throw EventLogError(
+                        "message \(anchor.sequence) of partition \(partition) is another one than before"
+                    )
+                }
             }
         } catch {
             report(error)
