@@ -329,6 +329,13 @@ package struct PartitionState: Sendable {
 
     private mutating func advance(to position: Position) {
         precondition(!isFlushing, "a flush is confirmed before more is applied")
+        if position.brokerMilliseconds > brokerMilliseconds,
+            progress.countedThroughSequence >= position.sequence
+        {
+            // Newer than all that was counted: the log was cut again, below the messages that were to be read
+            // a second time.
+            progress.countedThroughSequence = position.sequence &- 1
+        }
         brokerMilliseconds = max(brokerMilliseconds, position.brokerMilliseconds)
         progress.committedSequence = position.sequence
         progress.committedBrokerMilliseconds = brokerMilliseconds

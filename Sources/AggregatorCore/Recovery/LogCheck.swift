@@ -63,15 +63,17 @@ package enum LogCheck: Sendable {
     ) throws(EventLogError) -> LogCheck {
         let progress = standing.progress
         let base = max(common ?? 0, extent.firstSequence &- 1)
-        let end = min(progress.committedSequence, extent.lastSequence)
+        // A log that is cut a second time was perhaps not read again to where it had been counted.
+        let countedBefore = max(progress.committedSequence, progress.countedThroughSequence)
+        let end = min(countedBefore, extent.lastSequence)
         let counted = try lastCounted(in: base..<max(base, end), progress, log)
         let anchors = standing.anchors.filter { $0.sequence <= base && common != nil }
         // What came after `counted` in the old log was counted, and is not in this one.
         var lost: [LostRange] = []
-        if counted < progress.committedSequence {
+        if counted < countedBefore {
             lost.append(
                 LostRange(
-                    sequences: counted &+ 1...progress.committedSequence,
+                    sequences: counted &+ 1...countedBefore,
                     reason: LostRange.goneAfterCounting))
         }
         if common == nil {
