@@ -16,6 +16,21 @@ package enum LogCheck: Sendable {
     package static func check(
         _ standing: PartitionStanding, _ extent: LogExtent, _ log: some EventLog
     ) throws(EventLogError) -> LogCheck {
+        let found = try compare(standing, extent, log)
+        guard case .moved = found else { return found }
+        let now = try log.extent()
+        guard now.createdNanoseconds == extent.createdNanoseconds,
+            now.firstSequence == extent.firstSequence, now.lastSequence >= extent.lastSequence
+        else {
+            // A message that is removed just now looks as if it had never been there.
+            throw EventLogError("the log changed while it was compared")
+        }
+        return found
+    }
+
+    private static func compare(
+        _ standing: PartitionStanding, _ extent: LogExtent, _ log: some EventLog
+    ) throws(EventLogError) -> LogCheck {
         let committed = standing.progress.committedSequence
         guard committed > 0 else { return checkHole(standing, extent) }
         let isSameLog = standing.streamCreatedNanoseconds.map { $0 == extent.createdNanoseconds }
