@@ -16,7 +16,8 @@
 /// 5. Once nothing goes wrong any more, all of it is counted within ``convergenceMilliseconds``.
 ///
 /// Beyond the promise: a stream that was cut and then had everything removed that the rows could tell it by; and
-/// while the broker's clock jumps, events without a number.
+/// of events without a number, those stored while the broker's clock jumps, and those in messages that were removed
+/// unread, reported as lost, and came back with an older copy of the stream: they may stay uncounted.
 package enum Simulation {
     /// What one run came to.
     package struct Outcome: Sendable {

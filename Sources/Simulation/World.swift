@@ -70,6 +70,8 @@ final class World {
     var beginCounts: [Int: Int] = [:]
     /// Something happened of which no trace is left; see ``Simulation``.
     var isBeyondPromise = false
+    /// Messages that were removed unread came back with an older copy of the stream; see ``Simulation``.
+    var hasReturned = false
     private(set) var violation: String?
 
     private let isTraced: Bool
