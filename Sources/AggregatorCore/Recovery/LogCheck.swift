@@ -92,13 +92,12 @@ package enum LogCheck: Sendable {
                     reason: LostRange.goneAfterCounting))
         }
         if common == nil {
-            // Nothing that is left tells what the removed ones were, unless an aggregator removed them.
+            // Nothing that is left tells what the removed ones were: what was trimmed may have been stored anew.
             let isSameLog = standing.streamCreatedNanoseconds == extent.createdNanoseconds
-            let first = isSameLog ? max(1, standing.trimmedBelow) : 1
-            if base >= first {
+            if base > 0 {
                 lost.append(
                     LostRange(
-                        sequences: first...base,
+                        sequences: 1...base,
                         reason: isSameLog ? LostRange.removedUnproven : LostRange.removedUnread))
             }
         }
