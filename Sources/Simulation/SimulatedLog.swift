@@ -33,10 +33,6 @@ final class SimulatedLog: EventLog {
         cursors[partition]?.returned.filter { range.contains($0.sequence &- 1) } ?? []
     }
 
-    func newestReturned(of partition: Int, at sequence: UInt64) -> StoredMessage? {
-        cursors[partition]?.returned.last { $0.sequence == sequence }
-    }
-
     private func ask<Value>(_ call: World.Call, _ body: () -> Value) throws(EventLogError) -> Value {
         guard host.isAlive else { throw EventLogError("the process is dead") }
         switch world.strike(host, call) {

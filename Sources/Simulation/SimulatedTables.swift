@@ -252,9 +252,7 @@ final class SimulatedTables: AggregateTables {
             try requireHeld(ownership)
             let partition = ownership.partition
             database.commit { $0.ledger[partition][sequence, default: 0] += 1 }
-            if let message = log.newestReturned(of: partition, at: sequence) {
-                world.beginCounts[message.number, default: 0] += 1
-            }
+            world.beginCounts[sequence, default: 0] += 1
             world.coverage.messagesBegun += 1
             return database.rows.ledger[partition][sequence] ?? 0
         }

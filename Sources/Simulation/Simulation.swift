@@ -7,7 +7,8 @@
 ///    as its copies come within 15 minutes by the broker's clock, and the log keeps the first of them for so long.
 ///    Should the broker lose a copy that was counted, a later copy of an event without a number counts again.
 /// 2. Every message that the log holds is counted, or is a dead letter. A message is set aside as one that crashes its
-///    readers only if counting it alone began three times and never ended in a commit.
+///    readers only if counting a message of its sequence alone began three times without a commit: processes that
+///    die or lose their connection just there, again and again, can make a dead letter of an innocent one.
 /// 3. A message that somebody else than the aggregators removed before it was counted is within a range of
 ///    `lost_ranges`, together with nothing that could still be read. The same holds when the database loses
 ///    commits and the aggregators had removed what those had counted.

@@ -66,8 +66,8 @@ final class World {
     var oracle: Oracle
     var commits: [CommitRecord] = []
     var committers: [UniqueID: String] = [:]
-    /// By a message's number, how often counting it alone began.
-    var beginCounts: [Int: Int] = [:]
+    /// By sequence, how often counting a message alone began.
+    var beginCounts: [UInt64: Int] = [:]
     /// Something happened of which no trace is left; see ``Simulation``.
     var isBeyondPromise = false
     /// Messages that were removed unread came back with an older copy of the stream; see ``Simulation``.
