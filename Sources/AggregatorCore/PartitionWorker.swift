@@ -448,6 +448,8 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     /// Remembers the identifiers of a message that is counted already.
     private func remember(_ message: LogMessage, _ owned: OwnedState) {
         failpoint(.aggregatorReplaying)
+        // What killed its readers would kill this one too, and none of its events was counted.
+        guard !owned.crashingSequences.contains(message.position.sequence) else { return }
         if case .events(let block, _) = decoder.decode(message).content {
             block.withReader { owned.state.remember($0, at: message.position) }
         }
@@ -465,7 +467,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
                 DecodedMessage(
                     message,
                     .unreadable(
-                        reason: "crashes_its_reader",
+                        reason: DeadLetter.crashesItsReader,
                         detail: "counting it began \(begun - 1) times and never ended")), owned)
         } else {
             try apply([decoder.decode(message)], to: owned)

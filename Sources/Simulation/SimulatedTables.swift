@@ -159,6 +159,13 @@ final class SimulatedTables: AggregateTables {
             begunSequence: rows.ledger[partition].keys.filter {
                 $0 > row.progress.committedSequence
             }.max(), lostRangeCount: rows.lost[partition].count)
+        for (key, reason) in rows.letters
+        where key.partition == partition && key.index == -1
+            && key.sequence >= row.progress.replayFromSequence
+            && reason == DeadLetter.crashesItsReader
+        {
+            standing.crashingSequences.insert(key.sequence)
+        }
         if let trim = rows.trim, trim.createdNanoseconds == row.createdNanoseconds {
             standing.trimmedBelow = trim.below
         }

@@ -59,7 +59,7 @@ extension World {
     private func checkSetAside(_ batch: FlushBatch, _ read: [StoredMessage]) {
         for letter in batch.deadLetters {
             if letter.index >= 0 { coverage.rejected += 1 }
-            guard letter.reason == "crashes_its_reader" else { continue }
+            guard letter.reason == DeadLetter.crashesItsReader else { continue }
             guard let message = read.last(where: { $0.sequence == letter.sequence }) else {
                 fail("a message that was not read is set aside")
                 continue

@@ -169,6 +169,7 @@ extension PartitionStanding {
         if move.startsGeneration {
             crashCount = 0
             begunSequence = nil
+            crashingSequences = crashingSequences.filter { $0 <= move.committedSequence }
         }
     }
 }
