@@ -10,7 +10,7 @@ final class SimulatedTables: AggregateTables {
     private let log: SimulatedLog
     private var connectionEpoch: Int
     /// For the mutation that sends a commit again.
-    private var unanswered: (batch: FlushBatch, ownership: Ownership)?
+    private var unanswered: (batch: FlushBatch, ownership: Ownership, read: [StoredMessage])?
     /// For the mutation that takes an unknown outcome for done.
     private var comparesProgress = true
 
@@ -292,7 +292,7 @@ final class SimulatedTables: AggregateTables {
         }
         if let late = unanswered {
             unanswered = nil
-            write(late.batch, late.ownership, [])
+            sendAgain(late.batch, late.ownership, late.read)
         }
         do throws(TablesError) {
             try ask(.flush, writes: true) { () throws(TablesError) in
@@ -313,10 +313,24 @@ final class SimulatedTables: AggregateTables {
             case .unknownTakenForDone:
                 comparesProgress = false
                 return
-            case .unknownSentAgain: unanswered = (batch, ownership)
+            case .unknownSentAgain: unanswered = (batch, ownership, read)
             default: break
             }
             throw error
+        }
+    }
+
+    /// As whoever retries blindly does: nothing is compared.
+    private func sendAgain(_ batch: FlushBatch, _ ownership: Ownership, _ read: [StoredMessage]) {
+        let partition = ownership.partition
+        let row = database.rows.partitions[partition]
+        if row.isHeld(under: ownership), row.progress.committedSequence == batch.expectedSequence {
+            return write(batch, ownership, read)
+        }
+        let until = leaseUntil
+        database.commit { rows in
+            rows.writeProgress(batch, partition, leaseUntil: until)
+            _ = rows.writeRows(batch, partition, ownership.generation)
         }
     }
 

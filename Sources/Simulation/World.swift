@@ -24,7 +24,7 @@ final class World {
 
     static let leaseMilliseconds: Int64 = 10_000
     static let flushMilliseconds: Int64 = 1000
-    private static let traceLength = 4000
+    private static let traceLength = 50
     /// A frozen process runs others, which may be frozen in turn; deeper tells nothing new.
     private static let freezeDepthMax = 2
 
