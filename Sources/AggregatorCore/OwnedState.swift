@@ -15,8 +15,8 @@ final class OwnedState {
     /// The ``EventLog/readingCount(of:)`` for which the log was found to be the one that was read before.
     var verifiedReading: Int?
     let logCreatedNanoseconds: Int64
-    /// The log's first message when it was compared with the rows.
-    let firstSequenceChecked: UInt64
+    /// Where the log began when the partition was begun.
+    let firstSequence: UInt64
     /// Anchors up to the last commit.
     private(set) var trail: AnchorTrail
     /// The message counted last, if any was since the last commit.
@@ -31,14 +31,13 @@ final class OwnedState {
 
     init(
         _ ownership: Ownership, _ standing: PartitionStanding, _ state: PartitionState,
-        extent: LogExtent, nextFlush: ContinuousClock.Instant,
-        now: ContinuousClock.Instant
+        _ extent: LogExtent, nextFlush: ContinuousClock.Instant, now: ContinuousClock.Instant
     ) {
         self.ownership = ownership
         self.state = state
         self.nextFlush = nextFlush
         logCreatedNanoseconds = extent.createdNanoseconds
-        firstSequenceChecked = extent.firstSequence
+        firstSequence = extent.firstSequence
         flushedCounters = state.progress.counters
         leaseRenewedAt = now
         lostRangeCount = standing.lostRangeCount

@@ -94,7 +94,10 @@ struct TableRows {
             partitions[partition].createdNanoseconds = created
         }
         partitions[partition].leaseExpiresAt = leaseUntil
-        if batch.clearsCrashLedger { ledger[partition] = [:] }
+        if batch.clearsCrashLedger {
+            let committed = batch.progress.committedSequence
+            ledger[partition] = ledger[partition].filter { $0.key > committed }
+        }
     }
 }
 

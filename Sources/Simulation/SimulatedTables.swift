@@ -234,11 +234,11 @@ final class SimulatedTables: AggregateTables {
                 rows.partitions[partition].createdNanoseconds = move.streamCreatedNanoseconds
                 rows.partitions[partition].anchors = move.anchors
                 rows.lost[partition] += move.lost
-                if move.startsGeneration {
-                    rows.ledger[partition] = [:]
-                    if let trim = rows.trim, trim.below > move.committedSequence + 1 {
-                        rows.trim?.below = move.committedSequence + 1
-                    }
+                rows.ledger[partition] = [:]
+                if move.startsGeneration, let trim = rows.trim,
+                    trim.below > move.committedSequence + 1
+                {
+                    rows.trim?.below = move.committedSequence + 1
                 }
             }
             return Ownership(

@@ -1,5 +1,6 @@
 internal import AggregatorCore
 internal import CoreMetrics
+internal import LogDecoding
 internal import Store
 internal import Telemetry
 internal import TestKit

@@ -69,10 +69,10 @@ extension AggregateStore {
         parameters.append(Int64(clamping: move.countedThroughSequence))
         var pipeline = PostgresPipeline()
         pipeline.append(Self.moveProgress, parameters)
+        // Its sequences are of messages that are not there any more.
+        let (clear, everything) = Self.clearCrashes(ownership, through: .max)
+        pipeline.append(clear, everything)
         if move.startsGeneration {
-            // The ledger speaks of messages that these sequences do not name any more.
-            let step = Self.clearCrashes(ownership)
-            pipeline.append(step.statement, step.parameters)
             // What was trimmed beyond this place was trimmed from what the stream is not any more.
             var parameters = PostgresParameters()
             parameters.append(ownership.stream)
