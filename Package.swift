@@ -178,6 +178,17 @@ let package = Package(
         // What tests of several targets share; nothing above but the benchmarks imports it.
         library("TestKit", ["NATSClient", "Postgres", "PrivateServers", "Telemetry"]),
 
+        // The aggregator's core under a seeded scheduler of crashes and losses.
+        library(
+            "Simulation",
+            [
+                "AggregatorCore", "Blocks", "LogDecoding", "OwnedThreads", "Sketches", "Store",
+                "Telemetry", "TestKit", "Windowing",
+                .logging, .metrics,
+            ]),
+        program("simulator", ["Simulation", .argumentParser]),
+        tests("Simulation"),
+
         tests("Telemetry"),
         tests("ServiceKit", ["OwnedThreads", .lifecycle, .logging, .metrics]),
         tests("Sketches", ["Telemetry", "TestKit"]),

@@ -80,6 +80,8 @@ package struct PartitionState: Sendable {
     private var expectedSequence: UInt64
     /// Whether a flush was made and not yet confirmed; nothing may change until then.
     private var isFlushing = false
+    /// Whether a message was applied, so that every identifier before it has been remembered.
+    private var hasApplied = false
     /// The broker's time at the last sweep of idle rows.
     private var evictedAt = Window(minute: 0)
     /// The first window from which on every row there is in the tables is in memory: a cell that is unknown
@@ -336,6 +338,14 @@ package struct PartitionState: Sendable {
 
     private mutating func advance(to position: Position) {
         precondition(!isFlushing, "a flush is confirmed before more is applied")
+        if position.brokerMilliseconds > brokerMilliseconds,
+            progress.countedThroughSequence >= position.sequence
+        {
+            // Newer than all that was counted: the log was cut again, below the messages that were to be read
+            // a second time.
+            progress.countedThroughSequence = position.sequence &- 1
+        }
+        hasApplied = true
         brokerMilliseconds = max(brokerMilliseconds, position.brokerMilliseconds)
         progress.committedSequence = position.sequence
         progress.committedBrokerMilliseconds = brokerMilliseconds
@@ -373,7 +383,10 @@ package struct PartitionState: Sendable {
     ///   messages wait. Completeness then follows the broker's time alone.
     package mutating func makeFlush(caughtUpAtMilliseconds: Int64?) -> FlushBatch? {
         var next = progress
-        next.replayFromSequence = recentIDs.oldestSequence ?? progress.committedSequence &+ 1
+        // Until the first message is applied, identifiers are perhaps still being read again.
+        if hasApplied {
+            next.replayFromSequence = recentIDs.oldestSequence ?? progress.committedSequence &+ 1
+        }
         let horizon = max(caughtUpAtMilliseconds ?? .min, brokerMilliseconds)
         if horizon > .min {
             let complete = horizon &- Self.completenessGraceMilliseconds
