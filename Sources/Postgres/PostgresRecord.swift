@@ -1,13 +1,44 @@
 /// Writes the columns of one composite value, in the order of its type.
+///
+/// The forms for the usual types are written out: another module's calls of the generic ones are not
+/// specialised, which for a row of a hundred columns costs more than everything else.
 package struct PostgresRecordWriter {
-    fileprivate(set) var bytes: [UInt8] = []
-    fileprivate(set) var columns: Int32 = 0
+    /// The parameter's buffer, on loan.
+    fileprivate var bytes: [UInt8]
+    fileprivate var columns: Int32 = 0
+
+    fileprivate init(_ bytes: consuming [UInt8]) {
+        self.bytes = bytes
+    }
 
     /// Appends one column; nil is NULL.
     package mutating func append<Value: PostgresType>(_ value: Value?) {
         append(Value.typeID) { bytes in
             value?.write(to: &bytes)
             return value != nil
+        }
+    }
+
+    /// Appends one `int8` column; nil is NULL.
+    package mutating func append(_ value: Int64?) {
+        guard let value else { return appendNull(Int64.typeID) }
+        appendEightBytes(Int64.typeID, UInt64(bitPattern: value))
+    }
+
+    /// Appends one `float8` column; nil is NULL.
+    package mutating func append(_ value: Double?) {
+        guard let value else { return appendNull(Double.typeID) }
+        appendEightBytes(Double.typeID, value.bitPattern)
+    }
+
+    /// Appends one `text` column; nil is NULL.
+    package mutating func append(_ value: String?) {
+        guard var value else { return appendNull(String.typeID) }
+        columns &+= 1
+        value.withUTF8 { text in
+            bytes.appendBigEndian(
+                UInt64(String.typeID.rawValue) << 32 | UInt64(UInt32(clamping: text.count)))
+            unsafe bytes.append(contentsOf: UnsafeRawBufferPointer(text))
         }
     }
 
@@ -20,12 +51,61 @@ package struct PostgresRecordWriter {
         }
     }
 
+    /// Appends one `int8[]` column of the bits that `mask` leaves of each element.
+    package mutating func append(bigints: Span<UInt64>, mask: UInt64) {
+        append(Int64.arrayTypeID) { bytes in
+            bytes.appendArrayHeader(elementType: Int64.typeID, count: bigints.count)
+            for index in bigints.indices {
+                let length = UInt32(MemoryLayout<Int64>.size).bigEndian
+                let element = (length, Self.split(bigints[index] & mask))
+                unsafe withUnsafeBytes(of: element) { unsafe bytes.append(contentsOf: $0) }
+            }
+            return true
+        }
+    }
+
+    /// The halves of a number in network order: an element of 12 bytes is not a multiple of 8.
+    @inline(__always)
+    private static func split(_ value: UInt64) -> (UInt32, UInt32) {
+        (
+            UInt32(truncatingIfNeeded: value >> 32).bigEndian,
+            UInt32(truncatingIfNeeded: value).bigEndian
+        )
+    }
+
+    private mutating func appendNull(_ typeID: PostgresTypeID) {
+        columns &+= 1
+        // A length of -1.
+        bytes.appendBigEndian(UInt64(typeID.rawValue) << 32 | UInt64(UInt32.max))
+    }
+
+    private mutating func appendEightBytes(_ typeID: PostgresTypeID, _ bits: UInt64) {
+        columns &+= 1
+        let head = UInt64(typeID.rawValue) << 32 | UInt64(MemoryLayout<UInt64>.size)
+        unsafe withUnsafeBytes(of: (head.bigEndian, bits.bigEndian)) { column in
+            unsafe bytes.append(contentsOf: column)
+        }
+    }
+
     private mutating func append(
         _ typeID: PostgresTypeID, _ write: (inout [UInt8]) -> Bool
     ) {
-        columns += 1
+        columns &+= 1
         bytes.appendBigEndian(typeID.rawValue)
         bytes.appendSized(write)
+    }
+
+    /// Gives the buffer back.
+    fileprivate consuming func finish() -> [UInt8] { bytes }
+
+    /// Writes one composite value: its size, how many columns it has, and the columns.
+    fileprivate mutating func appendRecord(_ write: (inout PostgresRecordWriter) -> Void) {
+        let start = bytes.count
+        columns = 0
+        bytes.appendBigEndian(UInt64(0))
+        write(&self)
+        bytes.store(UInt32(clamping: bytes.count - start - 4), at: start)
+        bytes.store(UInt32(bitPattern: columns), at: start + 4)
     }
 }
 
@@ -34,26 +114,25 @@ extension PostgresParameters {
     /// lengths can be sent: the statement says `unnest($1::type[])`.
     ///
     /// - Parameters:
+    ///   - count: how many values.
     ///   - type: from ``PostgresConnection/typeID(of:)``, since it differs between databases.
-    ///   - write: writes the columns of one value; all of them, in the type's order.
-    package mutating func append<Items: Collection>(
-        recordsOf items: Items, type: PostgresTypeID,
-        _ write: (Items.Element, inout PostgresRecordWriter) -> Void
+    ///   - write: writes the columns of the value with a number from 0 on; all of them, in the type's
+    ///     order.
+    package mutating func append(
+        records count: Int, type: PostgresTypeID,
+        _ write: (Int, inout PostgresRecordWriter) -> Void
     ) {
         // Zero lets the server take the parameter's type from the statement's cast.
         append(typeID: PostgresTypeID(rawValue: 0)) { bytes in
-            bytes.appendArrayHeader(elementType: type, count: items.count)
-            var writer = PostgresRecordWriter()
-            for item in items {
-                writer.columns = 0
-                writer.bytes.removeAll(keepingCapacity: true)
-                write(item, &writer)
-                bytes.appendSized { bytes in
-                    writer.columns.write(to: &bytes)
-                    bytes.append(contentsOf: writer.bytes)
-                    return true
-                }
+            bytes.appendArrayHeader(elementType: type, count: count)
+            var lent: [UInt8] = []
+            swap(&lent, &bytes)
+            var writer = PostgresRecordWriter(lent)
+            lent = []
+            for index in 0..<count {
+                writer.appendRecord { write(index, &$0) }
             }
+            bytes = writer.finish()
         }
     }
 }
@@ -77,9 +156,13 @@ extension [UInt8] {
         let start = count
         appendBigEndian(Int32(-1))
         guard write(&self) else { return }
-        let length = UInt32(clamping: count - start - 4)
+        store(UInt32(clamping: count - start - 4), at: start)
+    }
+
+    /// Overwrites four bytes, most significant first.
+    fileprivate mutating func store(_ value: UInt32, at start: Int) {
         for byte in 0..<4 {
-            self[start + byte] = UInt8(truncatingIfNeeded: length >> (24 - 8 * UInt32(byte)))
+            self[start + byte] = UInt8(truncatingIfNeeded: value >> (24 - 8 * UInt32(byte)))
         }
     }
 

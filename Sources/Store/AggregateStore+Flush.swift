@@ -117,7 +117,9 @@ extension AggregateStore {
 
     private func upsert(cells: [CellRow], _ ownership: PartitionOwnership) -> Step {
         var parameters = PostgresParameters()
-        parameters.append(recordsOf: cells, type: cellType, CellColumns.write)
+        parameters.append(records: cells.count, type: cellType) { index, record in
+            CellColumns.write(cells[index], &record)
+        }
         parameters.append(ownership.generation)
         return (Self.upsertCells, parameters)
     }

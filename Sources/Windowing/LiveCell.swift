@@ -24,18 +24,18 @@ struct SessionID: Hashable, Sendable {
 
 /// A cell in memory, whose context is a number until the cell becomes a row.
 struct LiveCell: Sendable {
-    private(set) var cell: Cell
-    private var context: UInt32?
+    private var body = CellBody()
+    private var context: UInt32 = noContext
     private var contextMeasuredAtMilliseconds: Int64 = .min
 
+    private static let noContext = UInt32.max
+
     /// A cell without events.
-    init() {
-        cell = Cell()
-    }
+    init() {}
 
     /// A cell from its row.
     init(_ cell: Cell, context: UInt32) {
-        self.cell = cell
+        body = cell.contents
         if let measuredAt = cell.contextMeasuredAtMilliseconds {
             self.context = context
             contextMeasuredAtMilliseconds = measuredAt
@@ -44,12 +44,12 @@ struct LiveCell: Sendable {
 
     @inline(__always)
     mutating func count(errorStage: ErrorStage?, isLate: Bool) {
-        cell.count(errorStage: errorStage, isLate: isLate)
+        body.count(errorStage: errorStage, isLate: isLate)
     }
 
     @inline(__always)
     mutating func insert(_ value: MetricValue, of metric: Metric) {
-        cell.insert(value, of: metric)
+        body.metrics.insert(value, of: metric)
     }
 
     /// As ``Cell/update(context:measuredAtMilliseconds:)``.
@@ -57,10 +57,10 @@ struct LiveCell: Sendable {
     mutating func update(
         context new: UInt32, measuredAtMilliseconds: Int64, among contexts: ContextTable
     ) {
-        if let old = context {
+        if context != Self.noContext {
             if measuredAtMilliseconds < contextMeasuredAtMilliseconds { return }
             if measuredAtMilliseconds == contextMeasuredAtMilliseconds,
-                old == new || !ContextOrder.precedes(contexts[old], contexts[new])
+                context == new || !ContextOrder.precedes(contexts[context], contexts[new])
             {
                 return
             }
@@ -71,8 +71,8 @@ struct LiveCell: Sendable {
 
     /// The cell with its context.
     func materialized(with contexts: ContextTable) -> Cell {
-        var cell = cell
-        if let context {
+        var cell = Cell(body)
+        if context != Self.noContext {
             cell.update(
                 context: contexts[context],
                 measuredAtMilliseconds: contextMeasuredAtMilliseconds)
