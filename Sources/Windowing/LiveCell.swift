@@ -1,25 +1,25 @@
 internal import Telemetry
 
 /// A cell's key in memory.
-struct CellID: Hashable, Sendable {
+struct CellID: SlotKey {
     let client: UInt32
     let target: UInt32
     let window: Window
 
-    static func == (a: CellID, b: CellID) -> Bool {
-        a.client == b.client && a.target == b.target && a.window == b.window
-    }
-
-    func hash(into hasher: inout Hasher) {
-        hasher.combine(UInt64(client) << 32 | UInt64(target))
-        hasher.combine(window.minute)
+    var slotHash: UInt64 {
+        SlotHash.mix(
+            UInt64(client) << 32 | UInt64(target), UInt64(bitPattern: window.minute))
     }
 }
 
 /// A session's key in memory.
-struct SessionID: Hashable, Sendable {
+struct SessionID: SlotKey {
     let client: UInt32
     let session: UniqueID
+
+    var slotHash: UInt64 {
+        SlotHash.mix(SlotHash.mix(session.high, session.low), UInt64(client))
+    }
 }
 
 /// A cell in memory, whose context is a number until the cell becomes a row.

@@ -1,5 +1,5 @@
 /// Rows by key in stable slots, with what must be loaded and what must be written.
-struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
+struct RowCache<Key: SlotKey, Row: Sendable>: Sendable {
     private struct Slot: Sendable {
         var key: Key
         var row: Row
@@ -10,7 +10,7 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
 
     private var slots: [Slot] = []
     private var free: [Int32] = []
-    private var index: [Key: Int32] = [:]
+    private var index = SlotIndex()
     private var unloaded: [Int32] = []
     private var dirty: [Int32] = []
 
@@ -21,7 +21,8 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
 
     /// The slot of `key`; an unknown key gets one with the row `new`, which is to be loaded.
     mutating func slot(of key: Key, new: @autoclosure () -> Row) -> Int32 {
-        if let known = index[key] { return known }
+        let hash = key.slotHash
+        if let known = self.slot(of: key, hash) { return known }
         let slot = Slot(key: key, row: new(), lastSequence: 0, isDirty: false, isUsed: true)
         let position: Int32
         if let reused = free.popLast() {
@@ -31,9 +32,14 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
             position = Int32(truncatingIfNeeded: slots.count)
             slots.append(slot)
         }
-        index[key] = position
+        index.insert(position, hash: hash)
         unloaded.append(position)
         return position
+    }
+
+    @inline(__always)
+    private func slot(of key: Key, _ hash: UInt64) -> Int32? {
+        index.slot(hash: hash) { slots[Int($0)].key == key }
     }
 
     func key(at slot: Int32) -> Key { slots[Int(slot)].key }
@@ -43,7 +49,7 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
 
     /// The row found for a key that was asked for.
     mutating func install(_ row: Row, for key: Key, lastSequence: UInt64) {
-        guard let slot = index[key] else { return }
+        guard let slot = slot(of: key, key.slotHash) else { return }
         slots[Int(slot)].row = row
         slots[Int(slot)].lastSequence = lastSequence
     }
@@ -86,7 +92,8 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
             guard slots[position].isUsed, !slots[position].isDirty,
                 isIdle(slots[position].key, slots[position].row)
             else { continue }
-            index.removeValue(forKey: slots[position].key)
+            index.remove(
+                Int32(truncatingIfNeeded: position), hash: slots[position].key.slotHash)
             slots[position].isUsed = false
             free.append(Int32(truncatingIfNeeded: position))
         }
@@ -97,7 +104,7 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
         precondition(dirty.isEmpty, "changed rows are written before they are forgotten")
         slots = []
         free = []
-        index = [:]
+        index = SlotIndex()
         unloaded = []
     }
 }
