@@ -19,8 +19,9 @@ struct RowCache<Key: SlotKey, Row: Sendable>: Sendable {
     /// Rows changed since the last ``markClean()``.
     var dirtyCount: Int { dirty.count }
 
-    /// The slot of `key`; an unknown key gets one with the row `new`, which is to be loaded.
-    mutating func slot(of key: Key, new: @autoclosure () -> Row) -> Int32 {
+    /// The slot of `key`; an unknown key gets one with the row `new`, which is to be loaded if it may be in the
+    /// tables.
+    mutating func slot(of key: Key, new: @autoclosure () -> Row, mustLoad: Bool) -> Int32 {
         let hash = key.slotHash
         if let known = self.slot(of: key, hash) { return known }
         let slot = Slot(key: key, row: new(), lastSequence: 0, isDirty: false, isUsed: true)
@@ -33,7 +34,7 @@ struct RowCache<Key: SlotKey, Row: Sendable>: Sendable {
             slots.append(slot)
         }
         index.insert(position, hash: hash)
-        unloaded.append(position)
+        if mustLoad { unloaded.append(position) }
         return position
     }
 
@@ -97,6 +98,10 @@ struct RowCache<Key: SlotKey, Row: Sendable>: Sendable {
             slots[position].isUsed = false
             free.append(Int32(truncatingIfNeeded: position))
         }
+    }
+
+    func forEachKey(_ body: (Key) -> Void) {
+        for slot in slots where slot.isUsed { body(slot.key) }
     }
 
     /// Forgets every row; nothing may be dirty.
