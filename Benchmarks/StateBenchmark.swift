@@ -39,7 +39,7 @@ struct StateBenchmark {
 
         let memory = ProcessUsage.ownMemory
         var state = PartitionState(
-            partition: 0, progress: PartitionProgress(),
+            partition: 0, progress: PartitionProgress(), newestWindow: nil,
             limits: .init(cellCountMax: .max, dirtyRowCountMax: .max))
         let countStart = ProcessUsage.ownCPUSeconds
         for (index, block) in validated.enumerated() {

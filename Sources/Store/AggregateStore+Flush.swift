@@ -126,8 +126,11 @@ extension AggregateStore {
 
     private func upsert(cells: [CellRow], _ ownership: PartitionOwnership) -> Step {
         var parameters = PostgresParameters()
-        parameters.append(records: cells.count, type: cellType) { index, record in
-            CellColumns.write(cells[index], &record)
+        cells.withUnsafeBufferPointer { cells in
+            // In place: a copy of each row would count a reference for each of its texts.
+            parameters.append(records: cells.count, type: cellType) { index, record in
+                CellColumns.write(cells[index], &record)
+            }
         }
         parameters.append(ownership.generation)
         return (Self.upsertCells, parameters)

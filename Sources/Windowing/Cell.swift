@@ -39,9 +39,7 @@ package struct Cell: Hashable, Sendable {
     }
 
     /// Calls `body` with the sketch of `metric`: what ``sketchMask`` leaves of each element is its stored form.
-    package func withSketch<Result>(
-        of metric: Metric, _ body: (Span<UInt64>) -> Result
-    ) -> Result {
+    package func withSketch(of metric: Metric, _ body: (Span<UInt64>) -> Void) {
         self.body.metrics.withBins(of: metric, body)
     }
 
@@ -50,7 +48,7 @@ package struct Cell: Hashable, Sendable {
 
     /// The stored form of the sketch of `metric`: `bucket << 40 | count`, ascending.
     package func sketchElements(of metric: Metric) -> [UInt64] {
-        withSketch(of: metric) { sketch in
+        body.metrics.withBins(of: metric) { sketch in
             sketch.indices.map { sketch[$0] & Self.sketchMask }
         }
     }
@@ -60,7 +58,8 @@ package struct Cell: Hashable, Sendable {
     package func quantile(_ q: Double, of metric: Metric) -> Double? {
         let summary = summary(of: metric)
         guard let minimum = summary.minimum, let maximum = summary.maximum,
-            let estimate = withSketch(of: metric, { QuantileSketch.quantile(q, of: $0) })
+            let estimate = body.metrics.withBins(
+                of: metric, { QuantileSketch.quantile(q, of: $0) })
         else { return nil }
         return min(max(estimate, Double(minimum.millionths)), Double(maximum.millionths))
     }

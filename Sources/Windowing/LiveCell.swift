@@ -12,6 +12,15 @@ struct CellID: SlotKey {
     }
 }
 
+extension CellID {
+    /// The order of ``CellKey`` in one number, by the ranks of the names.
+    func order(_ names: NameTable) -> UInt128 {
+        let minute = UInt64(bitPattern: window.minute) ^ 1 << 63
+        let ranks = UInt64(names.rank(of: client)) << 32 | UInt64(names.rank(of: target))
+        return UInt128(minute) << 64 | UInt128(ranks)
+    }
+}
+
 /// A session's key in memory.
 struct SessionID: SlotKey {
     let client: UInt32
@@ -19,6 +28,16 @@ struct SessionID: SlotKey {
 
     var slotHash: UInt64 {
         SlotHash.mix(SlotHash.mix(session.high, session.low), UInt64(client))
+    }
+}
+
+/// The order of ``SessionKey``, by the rank of the client's name.
+struct SessionOrder: Comparable {
+    let clientRank: UInt32
+    let session: UniqueID
+
+    static func < (a: SessionOrder, b: SessionOrder) -> Bool {
+        a.clientRank != b.clientRank ? a.clientRank < b.clientRank : a.session < b.session
     }
 }
 

@@ -4,10 +4,25 @@ internal import Telemetry
 struct NameTable: Sendable {
     private var names: [Name] = []
     private var numbers = SlotIndex()
+    /// For each name how many come before it, as of the last ``rankAll()``.
+    private var ranks: [UInt32] = []
 
     var count: Int { names.count }
 
     subscript(number: UInt32) -> Name { names[Int(number)] }
+
+    /// Brings ``rank(of:)`` up to date.
+    mutating func rankAll() {
+        guard ranks.count != names.count else { return }
+        let ordered = names.indices.sorted { names[$0] < names[$1] }
+        ranks = Array(repeating: 0, count: names.count)
+        for (rank, number) in ordered.enumerated() {
+            ranks[number] = UInt32(truncatingIfNeeded: rank)
+        }
+    }
+
+    /// The place of a name in the order of all names, so that many rows are sorted by numbers.
+    func rank(of number: UInt32) -> UInt32 { ranks[Int(number)] }
 
     /// The number of the name with these bytes, which is added when it is new.
     mutating func number(of bytes: UnsafeRawBufferPointer) -> UInt32 {

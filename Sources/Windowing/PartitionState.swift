@@ -379,18 +379,23 @@ package struct PartitionState: Sendable {
         else { return nil }
         progress = next
         isFlushing = true
+        names.rankAll()
         return FlushBatch(
             expectedSequence: expectedSequence, progress: next,
-            cells: cells.dirtyRows { id, cell, sequence in
+            cells: cells.dirtyRows(orderedBy: { $0.order(names) }) { id, cell, sequence in
                 CellRow(
                     key: key(of: id), cell: cell.materialized(with: contexts),
                     lastSequence: sequence)
-            }.sorted { $0.key < $1.key },
-            sessions: sessions.dirtyRows { _, session, sequence in
-                var row = session
-                row.lastSequence = sequence
-                return row
-            }.sorted { $0.key < $1.key },
+            },
+            sessions: sessions.dirtyRows(
+                orderedBy: {
+                    SessionOrder(clientRank: names.rank(of: $0.client), session: $0.session)
+                },
+                { _, session, sequence in
+                    var row = session
+                    row.lastSequence = sequence
+                    return row
+                }),
             deadLetters: deadLetters)
     }
 

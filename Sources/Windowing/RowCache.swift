@@ -74,10 +74,14 @@ struct RowCache<Key: SlotKey, Row: Sendable>: Sendable {
         return change(&slots[slot].row)
     }
 
-    /// The changed rows, in the order of their first change.
-    func dirtyRows<Result>(_ make: (Key, Row, UInt64) -> Result) -> [Result] {
-        dirty.map { position in
-            let slot = slots[Int(position)]
+    /// The changed rows, ascending by what `order` makes of their keys.
+    func dirtyRows<Order: Comparable, Result>(
+        orderedBy order: (Key) -> Order, _ make: (Key, Row, UInt64) -> Result
+    ) -> [Result] {
+        var places = dirty.map { (order: order(slots[Int($0)].key), slot: $0) }
+        places.sort { $0.order < $1.order }
+        return places.map { place in
+            let slot = slots[Int(place.slot)]
             return make(slot.key, slot.row, slot.lastSequence)
         }
     }
