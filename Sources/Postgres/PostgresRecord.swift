@@ -1,111 +1,144 @@
 /// Writes the columns of one composite value, in the order of its type.
 ///
-/// The forms for the usual types are written out: another module's calls of the generic ones are not
-/// specialised, which for a row of a hundred columns costs more than everything else.
-package struct PostgresRecordWriter {
-    /// The parameter's buffer, on loan.
-    fileprivate var bytes: [UInt8]
-    fileprivate var columns: Int32 = 0
+/// Rows have a hundred columns and are written by the ten thousand, so the usual types have forms of their own
+/// (another module's calls of the generic ones are not specialised), and a row is put together in memory
+/// that is reused.
+@safe package struct PostgresRecordWriter: ~Copyable {
+    private var memory: UnsafeMutableRawPointer
+    private var capacity: Int
+    /// Bytes of the present value.
+    private var count = 0
+    private var columns: UInt32 = 0
 
-    fileprivate init(_ bytes: consuming [UInt8]) {
-        self.bytes = bytes
+    private static let capacityMin = 4096
+    /// The size of the value, and how many columns it has.
+    private static let headSize = 8
+    /// A column's type and size.
+    private static let columnHeadSize = 8
+
+    fileprivate init() {
+        capacity = Self.capacityMin
+        unsafe memory = .allocate(byteCount: Self.capacityMin, alignment: 8)
+    }
+
+    deinit {
+        unsafe memory.deallocate()
     }
 
     /// Appends one column; nil is NULL.
     package mutating func append<Value: PostgresType>(_ value: Value?) {
-        append(Value.typeID) { bytes in
-            value?.write(to: &bytes)
-            return value != nil
-        }
+        guard let value else { return appendNull(Value.typeID) }
+        var bytes: [UInt8] = []
+        value.write(to: &bytes)
+        append(Value.typeID, bytes)
+    }
+
+    /// Appends one array column without NULL elements; nil makes the column NULL.
+    package mutating func append<Value: PostgresType>(array: [Value]?) {
+        guard let array else { return appendNull(Value.arrayTypeID) }
+        var bytes: [UInt8] = []
+        bytes.appendArray(of: array) { $0 }
+        append(Value.arrayTypeID, bytes)
     }
 
     /// Appends one `int8` column; nil is NULL.
     package mutating func append(_ value: Int64?) {
         guard let value else { return appendNull(Int64.typeID) }
-        appendEightBytes(Int64.typeID, UInt64(bitPattern: value))
+        append(Int64.typeID, eightBytes: UInt64(bitPattern: value))
     }
 
     /// Appends one `float8` column; nil is NULL.
     package mutating func append(_ value: Double?) {
         guard let value else { return appendNull(Double.typeID) }
-        appendEightBytes(Double.typeID, value.bitPattern)
+        append(Double.typeID, eightBytes: value.bitPattern)
     }
 
     /// Appends one `text` column; nil is NULL.
     package mutating func append(_ value: String?) {
         guard var value else { return appendNull(String.typeID) }
-        columns &+= 1
         value.withUTF8 { text in
-            bytes.appendBigEndian(
-                UInt64(String.typeID.rawValue) << 32 | UInt64(UInt32(clamping: text.count)))
-            unsafe bytes.append(contentsOf: UnsafeRawBufferPointer(text))
-        }
-    }
-
-    /// Appends one array column without NULL elements; nil makes the column NULL.
-    package mutating func append<Value: PostgresType>(array: [Value]?) {
-        append(Value.arrayTypeID) { bytes in
-            guard let array else { return false }
-            bytes.appendArray(of: array) { $0 }
-            return true
+            unsafe append(String.typeID, UnsafeRawBufferPointer(text))
         }
     }
 
     /// Appends one `int8[]` column of the bits that `mask` leaves of each element.
     package mutating func append(bigints: Span<UInt64>, mask: UInt64) {
-        append(Int64.arrayTypeID) { bytes in
-            bytes.appendArrayHeader(elementType: Int64.typeID, count: bigints.count)
-            for index in bigints.indices {
-                let length = UInt32(MemoryLayout<Int64>.size).bigEndian
-                let element = (length, Self.split(bigints[index] & mask))
-                unsafe withUnsafeBytes(of: element) { unsafe bytes.append(contentsOf: $0) }
-            }
-            return true
+        let elementSize = 4 + MemoryLayout<UInt64>.size
+        var header: [UInt8] = []
+        header.appendArrayHeader(elementType: Int64.typeID, count: bigints.count)
+        let size = header.count + bigints.count * elementSize
+        begin(Int64.arrayTypeID, size: size)
+        for byte in header { store(byte) }
+        for index in bigints.indices {
+            store(UInt32(truncatingIfNeeded: MemoryLayout<UInt64>.size).bigEndian)
+            store((bigints[index] & mask).bigEndian)
         }
     }
 
-    /// The halves of a number in network order: an element of 12 bytes is not a multiple of 8.
+    private mutating func append(_ typeID: PostgresTypeID, _ bytes: [UInt8]) {
+        unsafe bytes.withUnsafeBytes { unsafe append(typeID, $0) }
+    }
+
+    private mutating func append(_ typeID: PostgresTypeID, _ bytes: UnsafeRawBufferPointer) {
+        begin(typeID, size: bytes.count)
+        if let start = bytes.baseAddress {
+            unsafe (memory + count).copyMemory(from: start, byteCount: bytes.count)
+            count &+= bytes.count
+        }
+    }
+
     @inline(__always)
-    private static func split(_ value: UInt64) -> (UInt32, UInt32) {
-        (
-            UInt32(truncatingIfNeeded: value >> 32).bigEndian,
-            UInt32(truncatingIfNeeded: value).bigEndian
-        )
+    private mutating func append(_ typeID: PostgresTypeID, eightBytes: UInt64) {
+        begin(typeID, size: MemoryLayout<UInt64>.size)
+        store(eightBytes.bigEndian)
     }
 
     private mutating func appendNull(_ typeID: PostgresTypeID) {
         columns &+= 1
-        // A length of -1.
-        bytes.appendBigEndian(UInt64(typeID.rawValue) << 32 | UInt64(UInt32.max))
+        reserve(Self.columnHeadSize)
+        // A size of -1.
+        store((UInt64(typeID.rawValue) << 32 | UInt64(UInt32.max)).bigEndian)
     }
 
-    private mutating func appendEightBytes(_ typeID: PostgresTypeID, _ bits: UInt64) {
+    /// Begins a column and makes room for its `size` bytes.
+    @inline(__always)
+    private mutating func begin(_ typeID: PostgresTypeID, size: Int) {
         columns &+= 1
-        let head = UInt64(typeID.rawValue) << 32 | UInt64(MemoryLayout<UInt64>.size)
-        unsafe withUnsafeBytes(of: (head.bigEndian, bits.bigEndian)) { column in
-            unsafe bytes.append(contentsOf: column)
-        }
+        reserve(Self.columnHeadSize &+ size)
+        store((UInt64(typeID.rawValue) << 32 | UInt64(UInt32(clamping: size))).bigEndian)
     }
 
-    private mutating func append(
-        _ typeID: PostgresTypeID, _ write: (inout [UInt8]) -> Bool
+    /// Writes a number as it is; there is room for it.
+    @inline(__always)
+    private mutating func store<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value) {
+        unsafe memory.storeBytes(of: value, toByteOffset: count, as: Value.self)
+        count &+= MemoryLayout<Value>.size
+    }
+
+    @inline(__always)
+    private mutating func reserve(_ size: Int) {
+        if count &+ size > capacity { grow(to: count &+ size) }
+    }
+
+    private mutating func grow(to size: Int) {
+        capacity = max(size, capacity * 2)
+        let grown = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 8)
+        unsafe grown.copyMemory(from: memory, byteCount: count)
+        unsafe memory.deallocate()
+        unsafe memory = grown
+    }
+
+    /// Appends one value to `bytes`: its size, how many columns it has, and the columns that `write` writes.
+    fileprivate mutating func append(
+        to bytes: inout [UInt8], _ write: (inout PostgresRecordWriter) -> Void
     ) {
-        columns &+= 1
-        bytes.appendBigEndian(typeID.rawValue)
-        bytes.appendSized(write)
-    }
-
-    /// Gives the buffer back.
-    fileprivate consuming func finish() -> [UInt8] { bytes }
-
-    /// Writes one composite value: its size, how many columns it has, and the columns.
-    fileprivate mutating func appendRecord(_ write: (inout PostgresRecordWriter) -> Void) {
-        let start = bytes.count
+        count = Self.headSize
         columns = 0
-        bytes.appendBigEndian(UInt64(0))
         write(&self)
-        bytes.store(UInt32(clamping: bytes.count - start - 4), at: start)
-        bytes.store(UInt32(bitPattern: columns), at: start + 4)
+        let size = UInt32(clamping: count - 4)
+        unsafe memory.storeBytes(
+            of: (UInt64(size) << 32 | UInt64(columns)).bigEndian, as: UInt64.self)
+        unsafe bytes.append(contentsOf: UnsafeRawBufferPointer(start: memory, count: count))
     }
 }
 
@@ -125,14 +158,10 @@ extension PostgresParameters {
         // Zero lets the server take the parameter's type from the statement's cast.
         append(typeID: PostgresTypeID(rawValue: 0)) { bytes in
             bytes.appendArrayHeader(elementType: type, count: count)
-            var lent: [UInt8] = []
-            swap(&lent, &bytes)
-            var writer = PostgresRecordWriter(lent)
-            lent = []
+            var writer = PostgresRecordWriter()
             for index in 0..<count {
-                writer.appendRecord { write(index, &$0) }
+                writer.append(to: &bytes) { write(index, &$0) }
             }
-            bytes = writer.finish()
         }
     }
 }
@@ -160,7 +189,7 @@ extension [UInt8] {
     }
 
     /// Overwrites four bytes, most significant first.
-    fileprivate mutating func store(_ value: UInt32, at start: Int) {
+    private mutating func store(_ value: UInt32, at start: Int) {
         for byte in 0..<4 {
             self[start + byte] = UInt8(truncatingIfNeeded: value >> (24 - 8 * UInt32(byte)))
         }

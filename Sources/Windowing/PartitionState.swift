@@ -416,8 +416,9 @@ package struct PartitionState: Sendable {
         evict()
     }
 
-    /// Forgets clean rows that are unlikely to be needed, and all of them when the bound is reached.
+    /// Forgets clean rows that are unlikely to be needed, and all of them when the bound stays reached.
     private mutating func evict() {
+        if cells.count >= limits.cellCountMax { forgetOlderWindows() }
         // Names outlive their rows; when most of the table is such names, it is made anew.
         let nameCount = names.count + contexts.count
         let isFull = max(cells.count, sessions.count) >= limits.cellCountMax
@@ -439,6 +440,21 @@ package struct PartitionState: Sendable {
             return true
         }
         sessions.removeClean { _, session in session.lastMeasuredAtMilliseconds < limit }
+    }
+
+    /// Forgets the clean cells of all windows but the newest, whose events are still coming; that one too
+    /// when it alone would soon reach the bound again.
+    private mutating func forgetOlderWindows() {
+        var newest = Window(minute: .min)
+        cells.forEachKey { newest = max(newest, $0.window) }
+        cells.removeClean { id, _ in
+            guard id.window < newest else { return false }
+            authoritativeFrom = max(authoritativeFrom, id.window.next)
+            return true
+        }
+        guard cells.count > limits.cellCountMax / 2 else { return }
+        authoritativeFrom = max(authoritativeFrom, newest.next)
+        cells.removeAllClean()
     }
 
     /// Names that may be in memory without a row.
