@@ -128,8 +128,12 @@ package struct PartitionState: Sendable {
             unsafe names.number(of: block.string(UInt32($0)))
         }
         func number(_ index: UInt32?) -> UInt32? { index.map { numbers[Int($0)] } }
+        let originCount = unsafe block.originCount
         var clients: [UInt32] = []
-        for index in 0..<(unsafe block.originCount) {
+        clients.reserveCapacity(originCount)
+        resolution.contexts.reserveCapacity(originCount)
+        resolution.sessions.reserveCapacity(originCount)
+        for index in 0..<originCount {
             let origin = unsafe block.origin(index)
             let client = numbers[Int(origin.client)]
             clients.append(client)
@@ -434,12 +438,15 @@ package struct PartitionState: Sendable {
         guard now > evictedAt else { return }
         evictedAt = now
         let limit = brokerMilliseconds &- limits.idleMilliseconds
-        cells.removeClean { id, _ in
+        cells.removeClean(leaving: LiveCell()) { id, _ in
             guard id.window.endMilliseconds < limit else { return false }
             authoritativeFrom = max(authoritativeFrom, id.window.next)
             return true
         }
-        sessions.removeClean { _, session in session.lastMeasuredAtMilliseconds < limit }
+        let nobody = SessionRow(key: SessionKey(client: "", session: .zero))
+        sessions.removeClean(leaving: nobody) { _, session in
+            session.lastMeasuredAtMilliseconds < limit
+        }
     }
 
     /// Forgets the clean cells of all windows but the newest, whose events are still coming; that one too
@@ -447,7 +454,7 @@ package struct PartitionState: Sendable {
     private mutating func forgetOlderWindows() {
         var newest = Window(minute: .min)
         cells.forEachKey { newest = max(newest, $0.window) }
-        cells.removeClean { id, _ in
+        cells.removeClean(leaving: LiveCell()) { id, _ in
             guard id.window < newest else { return false }
             authoritativeFrom = max(authoritativeFrom, id.window.next)
             return true

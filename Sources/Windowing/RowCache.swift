@@ -92,7 +92,9 @@ struct RowCache<Key: SlotKey, Row: Sendable>: Sendable {
     }
 
     /// Forgets the clean rows for which `isIdle` holds.
-    mutating func removeClean(where isIdle: (Key, Row) -> Bool) {
+    ///
+    /// - Parameter empty: Takes their place, so that their memory is given back at once.
+    mutating func removeClean(leaving empty: Row, where isIdle: (Key, Row) -> Bool) {
         for position in slots.indices {
             guard slots[position].isUsed, !slots[position].isDirty,
                 isIdle(slots[position].key, slots[position].row)
@@ -100,6 +102,7 @@ struct RowCache<Key: SlotKey, Row: Sendable>: Sendable {
             index.remove(
                 Int32(truncatingIfNeeded: position), hash: slots[position].key.slotHash)
             slots[position].isUsed = false
+            slots[position].row = empty
             free.append(Int32(truncatingIfNeeded: position))
         }
     }
