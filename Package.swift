@@ -171,7 +171,8 @@ let package = Package(
         .executableTarget(
             name: "benchmarks",
             dependencies: [
-                "Blocks", "EventParsing", "Sketches", "Telemetry", "TestKit", "Windowing",
+                "Blocks", "Bus", "EventParsing", "NATSClient", "OwnedThreads", "Postgres",
+                "PrivateServers", "Sketches", "Store", "Telemetry", "TestKit", "Windowing",
             ],
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 

@@ -137,8 +137,12 @@ package struct PartitionState: Sendable {
             unsafe names.number(of: block.string(UInt32($0)))
         }
         func number(_ index: UInt32?) -> UInt32? { index.map { numbers[Int($0)] } }
+        let originCount = unsafe block.originCount
         var clients: [UInt32] = []
-        for index in 0..<(unsafe block.originCount) {
+        clients.reserveCapacity(originCount)
+        resolution.contexts.reserveCapacity(originCount)
+        resolution.sessions.reserveCapacity(originCount)
+        for index in 0..<originCount {
             let origin = unsafe block.origin(index)
             let client = numbers[Int(origin.client)]
             clients.append(client)
@@ -399,18 +403,23 @@ package struct PartitionState: Sendable {
         else { return nil }
         progress = next
         isFlushing = true
+        names.rankAll()
         return FlushBatch(
             expectedSequence: expectedSequence, progress: next,
-            cells: cells.dirtyRows { id, cell, sequence in
+            cells: cells.dirtyRows(orderedBy: { $0.order(names) }) { id, cell, sequence in
                 CellRow(
                     key: key(of: id), cell: cell.materialized(with: contexts),
                     lastSequence: sequence)
-            }.sorted { $0.key < $1.key },
-            sessions: sessions.dirtyRows { _, session, sequence in
-                var row = session
-                row.lastSequence = sequence
-                return row
-            }.sorted { $0.key < $1.key },
+            },
+            sessions: sessions.dirtyRows(
+                orderedBy: {
+                    SessionOrder(clientRank: names.rank(of: $0.client), session: $0.session)
+                },
+                { _, session, sequence in
+                    var row = session
+                    row.lastSequence = sequence
+                    return row
+                }),
             deadLetters: deadLetters)
     }
 
@@ -431,8 +440,9 @@ package struct PartitionState: Sendable {
         evict()
     }
 
-    /// Forgets clean rows that are unlikely to be needed, and all of them when the bound is reached.
+    /// Forgets clean rows that are unlikely to be needed, and all of them when the bound stays reached.
     private mutating func evict() {
+        if cells.count >= limits.cellCountMax { forgetOlderWindows() }
         // Names outlive their rows; when most of the table is such names, it is made anew.
         let nameCount = names.count + contexts.count
         let isFull = max(cells.count, sessions.count) >= limits.cellCountMax
@@ -448,12 +458,30 @@ package struct PartitionState: Sendable {
         guard now > evictedAt else { return }
         evictedAt = now
         let limit = brokerMilliseconds &- limits.idleMilliseconds
-        cells.removeClean { id, _ in
+        cells.removeClean(leaving: LiveCell()) { id, _ in
             guard id.window.endMilliseconds < limit else { return false }
             authoritativeFrom = max(authoritativeFrom, id.window.next)
             return true
         }
-        sessions.removeClean { _, session in session.lastMeasuredAtMilliseconds < limit }
+        let nobody = SessionRow(key: SessionKey(client: "", session: .zero))
+        sessions.removeClean(leaving: nobody) { _, session in
+            session.lastMeasuredAtMilliseconds < limit
+        }
+    }
+
+    /// Forgets the clean cells of all windows but the newest, whose events are still coming; that one too
+    /// when it alone would soon reach the bound again.
+    private mutating func forgetOlderWindows() {
+        var newest = Window(minute: .min)
+        cells.forEachKey { newest = max(newest, $0.window) }
+        cells.removeClean(leaving: LiveCell()) { id, _ in
+            guard id.window < newest else { return false }
+            authoritativeFrom = max(authoritativeFrom, id.window.next)
+            return true
+        }
+        guard cells.count > limits.cellCountMax / 2 else { return }
+        authoritativeFrom = max(authoritativeFrom, newest.next)
+        cells.removeAllClean()
     }
 
     /// Names that may be in memory without a row.
