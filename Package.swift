@@ -166,9 +166,11 @@ let package = Package(
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
         // What tests of several targets share; nothing above but the benchmarks imports it.
-        library("TestKit", ["NATSClient", "Postgres", "PrivateServers", "Telemetry"]),
+        library(
+            "TestKit", ["NATSClient", "OwnedThreads", "Postgres", "PrivateServers", "Telemetry"]),
 
         tests("Telemetry"),
+        tests("TestKit", ["OwnedThreads", "Postgres", "PrivateServers"]),
         tests("ServiceKit", ["OwnedThreads", .lifecycle, .logging, .metrics]),
         tests("Sketches", ["Telemetry", "TestKit"]),
         tests("Blocks", ["Telemetry", "TestKit"]),
