@@ -201,8 +201,9 @@ let package = Package(
         .testTarget(
             name: "PipelineTests",
             dependencies: [
-                "IngestCore", "NATSClient", "OwnedThreads", "Postgres", "PrivateServers", "Store",
-                "TestKit", "aggregator", "ingest",
+                "Blocks", "Bus", "Failpoints", "IngestCore", "NATSClient", "OwnedThreads",
+                "Postgres", "PrivateServers", "Store", "Telemetry", "TestKit", "aggregator",
+                "ingest",
             ],
             swiftSettings: strict),
         tests("Transport", ["OwnedThreads", "TestKit"]),

@@ -16,8 +16,8 @@ struct Driver {
         random = SeededGenerator(seed: seed &+ 1)
     }
 
-    mutating func run(until deadline: ContinuousClock.Instant) {
-        while ContinuousClock.now < deadline {
+    mutating func run(while goesOn: () -> Bool) {
+        while goesOn() {
             let isSingle = random.chance(20)
             let count = isSingle ? 1 : Int.random(in: 1...60, using: &random)
             var samples = (0..<count).map { _ in source.next(now: unixMilliseconds()) }
@@ -33,7 +33,7 @@ struct Driver {
 
     /// Sends what is unknown until nothing is.
     mutating func settle() -> Bool {
-        eventually(within: .seconds(60)) {
+        eventually(within: .seconds(90)) {
             let samples = log.again(&random, unknown: 200, duplicates: 0)
             if samples.isEmpty { return true }
             send(samples, isImpatient: false)
@@ -43,6 +43,7 @@ struct Driver {
 
     private func send(_ samples: [Sample], isImpatient: Bool) {
         let bodies = samples.map(\.json)
+        log.willSend(samples)
         let body = bodies.count == 1 ? bodies[0] : "[\(bodies.joined(separator: ","))]"
         let outcome = post(
             body, port: pipeline.apiPort, token: pipeline.token, isImpatient: isImpatient)
