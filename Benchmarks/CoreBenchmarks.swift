@@ -72,7 +72,7 @@ func coreComparison() -> Comparison {
 }
 
 private func countIntoCells(_ blocks: [[UInt8]]) -> UInt64 {
-    var state = PartitionState(partition: 0, progress: PartitionProgress())
+    var state = PartitionState(partition: 0, progress: PartitionProgress(), newestWindow: nil)
     for (index, block) in blocks.enumerated() {
         let position = PartitionState.Position(
             sequence: UInt64(index + 1), brokerMilliseconds: 1_703_347_200_000 + Int64(index) * 100)

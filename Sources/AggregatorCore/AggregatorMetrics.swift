@@ -24,6 +24,9 @@ package struct AggregatorMetrics: Sendable {
     private let heartbeats: Counter
     private let heartbeatsDeadLettered: Counter
     private let trimFailures: Counter
+    private let rowsBlocked: Counter
+    private let flushesUnbalanced: Counter
+    private let logMoves: Counter
     private let factory: any MetricsFactory
 
     package init(factory: any MetricsFactory) {
@@ -49,6 +52,9 @@ package struct AggregatorMetrics: Sendable {
         heartbeats = counter("heartbeats_total")
         heartbeatsDeadLettered = counter("heartbeats_dead_lettered_total")
         trimFailures = counter("trim_failures_total")
+        rowsBlocked = counter("rows_blocked_total")
+        flushesUnbalanced = counter("flushes_unbalanced_total")
+        logMoves = counter("log_moves_total")
     }
 
     func count(_ error: TablesError) {
@@ -67,6 +73,21 @@ package struct AggregatorMetrics: Sendable {
     func recordHeartbeats(_ count: Int, deadLetters: Int) {
         heartbeats.increment(by: count)
         heartbeatsDeadLettered.increment(by: deadLetters)
+    }
+
+    /// Rows that the tables had from a newer message: never, unless something is wrong.
+    func countBlockedRows(_ count: Int) {
+        rowsBlocked.increment(by: count)
+    }
+
+    /// A flush was held back because its counters do not add up: never, unless something is wrong.
+    func countUnbalanced() {
+        flushesUnbalanced.increment()
+    }
+
+    /// A partition's log did not go on where its rows ended.
+    func countLogMove() {
+        logMoves.increment()
     }
 
     func countTrimFailure() {
@@ -110,7 +131,8 @@ package struct AggregatorMetrics: Sendable {
     }
 
     /// What a partition holds in memory.
-    func record(_ state: PartitionState, of partition: Int) {
+    func record(_ state: PartitionState, of partition: Int, lostRangeCount: Int) {
+        gauge("lost_ranges", partition).record(lostRangeCount)
         gauge("cells", partition).record(state.cellCount)
         gauge("sessions", partition).record(state.sessionCount)
         gauge("recent_ids", partition).record(state.recentIDCount)

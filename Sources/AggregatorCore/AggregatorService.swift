@@ -48,40 +48,42 @@ package struct AggregatorService: Sendable {
                 }
                 logger.info("NATS: \(event)")
             })
+        let witness = TimelineWitness(connector)
+        let makeDatabase = { @Sendable [configuration, health, logger] in
+            StoreConnection(
+                url: configuration.database, interrupt: interrupt, witness: witness,
+                health: health, logger: logger)
+        }
         let workers = (0..<configuration.workerCount).map { index in
             (
                 name: "events \(index)",
                 body: { @Sendable (stop: StopSignal) in
-                    runWorker(index, connector: connector, interrupt: interrupt, until: stop)
+                    runWorker(
+                        index, connector: connector, database: makeDatabase(), until: stop)
                 } as ThreadService.Body
             )
         }
         let heartbeats: ThreadService.Body = { stop in
-            runHeartbeats(connector: connector, interrupt: interrupt, until: stop)
+            runHeartbeats(connector: connector, database: makeDatabase(), until: stop)
         }
         return workers + [("heartbeats", heartbeats)]
     }
 
-    private func makeDatabase(_ interrupt: PostgresInterrupt) -> StoreConnection {
-        StoreConnection(
-            url: configuration.database, interrupt: interrupt, health: health, logger: logger)
-    }
-
     private func runWorker(
-        _ index: Int, connector: NATSConnector, interrupt: PostgresInterrupt,
+        _ index: Int, connector: NATSConnector, database: StoreConnection,
         until stop: StopSignal
     ) {
         guard let partitioning = findPartitioning(connector, until: stop) else { return }
         let partitions = (0..<partitioning.count).filter {
             $0 % configuration.workerCount == index
         }
-        let log = BusEventLog(connector: connector)
+        let log = BusEventLog.events(connector)
         defer { log.stop() }
         let worker = PartitionWorker(
-            name: "\(index)", partitions: partitions, log: log,
+            name: "\(index)", partitions: partitions, partitionCount: partitioning.count, log: log,
             tables: StoreTables(
-                database: makeDatabase(interrupt), owner: configuration.instanceID,
-                lease: configuration.lease, logger: logger),
+                database: database, owner: configuration.instanceID,
+                lease: configuration.lease, metrics: metrics, logger: logger),
             decoder: MessageDecoder(partitioning: partitioning),
             environment: .init(
                 instant: { ContinuousClock.now },
@@ -101,9 +103,8 @@ package struct AggregatorService: Sendable {
     }
 
     private func runHeartbeats(
-        connector: NATSConnector, interrupt: PostgresInterrupt, until stop: StopSignal
+        connector: NATSConnector, database: StoreConnection, until stop: StopSignal
     ) {
-        let database = makeDatabase(interrupt)
         let trimmer = LogTrimmer(
             connector: connector, database: database, interval: configuration.trimInterval,
             metrics: metrics, logger: logger)

@@ -1,36 +1,63 @@
 internal import Bus
 internal import NATSClient
+internal import Telemetry
 internal import Windowing
 
-/// The stream of events in JetStream.
+/// A stream of JetStream as a log.
 final class BusEventLog: EventLog {
+    private let stream: String
     private let connector: NATSConnector
     private let reader: StreamReader
     private var open: Set<Int> = []
 
-    init(connector: NATSConnector) {
+    private init(stream: String, connector: NATSConnector, reader: StreamReader) {
+        self.stream = stream
         self.connector = connector
-        reader = .events(connector: connector)
+        self.reader = reader
     }
 
-    func open(partition: Int, from sequence: UInt64) throws(EventLogError) {
+    /// The stream of events.
+    static func events(_ connector: NATSConnector) -> BusEventLog {
+        BusEventLog(
+            stream: BusStream.events, connector: connector, reader: .events(connector: connector))
+    }
+
+    /// The stream of heartbeats, which is one partition, 0.
+    static func heartbeats(_ connector: NATSConnector) -> BusEventLog {
+        BusEventLog(
+            stream: BusStream.heartbeats, connector: connector,
+            reader: .heartbeats(connector: connector))
+    }
+
+    private func ask<Value>(
+        _ body: (JetStream) throws(NATSError) -> Value
+    ) throws(EventLogError) -> Value {
         guard let connection = connector.connection, connector.isConnected else {
             throw EventLogError("there is no connection to NATS")
         }
-        let stream: StreamInformation
         do throws(NATSError) {
-            stream = try JetStream(connection).stream(named: BusStream.events)
+            return try body(JetStream(connection))
         } catch {
             throw EventLogError("\(error)")
         }
-        // A server would begin at its end, and what is published there from now on would be
-        // skipped as if it had been counted.
-        guard sequence <= stream.lastSequence &+ 1 else {
-            throw EventLogError(
-                "the stream \(BusStream.events) ends at \(stream.lastSequence), but everything "
-                    + "before \(sequence) has been counted: it was restored from an older copy or "
-                    + "made anew")
+    }
+
+    func extent() throws(EventLogError) -> LogExtent {
+        try ask { jetStream throws(NATSError) in
+            let found = try jetStream.stream(named: stream)
+            return LogExtent(
+                createdNanoseconds: found.createdNanoseconds, firstSequence: found.firstSequence,
+                lastSequence: found.lastSequence)
         }
+    }
+
+    func anchor(at sequence: UInt64) throws(EventLogError) -> LogAnchor? {
+        try ask { jetStream throws(NATSError) in
+            try storedAnchor(at: sequence, inStream: stream, jetStream)
+        }
+    }
+
+    func open(partition: Int, from sequence: UInt64) {
         reader.add(partition, from: sequence)
         open.insert(partition)
     }
@@ -59,6 +86,10 @@ final class BusEventLog: EventLog {
         return []
     }
 
+    func readingCount(of partition: Int) -> Int {
+        reader.position(of: partition)?.readingCount ?? 0
+    }
+
     func isCaughtUp(partition: Int) -> Bool {
         connector.isConnected && reader.position(of: partition)?.caughtUpAt != nil
     }
@@ -66,5 +97,20 @@ final class BusEventLog: EventLog {
     /// Ends the subscription and its consumers.
     func stop() {
         reader.stop()
+    }
+}
+
+/// The message under a sequence as an anchor, or nil when the stream has none there.
+func storedAnchor(
+    at sequence: UInt64, inStream stream: String, _ jetStream: JetStream
+) throws(NATSError) -> LogAnchor? {
+    do throws(NATSError) {
+        let found = try jetStream.message(inStream: stream, sequence: sequence)
+        return LogAnchor(
+            sequence: sequence, brokerMilliseconds: found.timestampNanoseconds / 1_000_000,
+            payloadHash: found.message.withUnsafePayload { XXHash64.hash($0, seed: 0) })
+    } catch {
+        guard JetStreamErrorCode.messageNotFound ~= error else { throw error }
+        return nil
     }
 }

@@ -14,15 +14,20 @@ internal import Windowing
 final class HeartbeatWorker {
     private struct Owned {
         let ownership: PartitionOwnership
+        let logCreatedNanoseconds: Int64
         var expectedSequence: UInt64
         var progress: PartitionProgress
+        /// Anchors up to the message read last.
+        var trail: AnchorTrail
+        /// The ``EventLog/readingCount(of:)`` for which the log was found to be the one that was read before.
+        var verifiedReading: Int?
         var heartbeats: [HeartbeatRow] = []
         var deadLetters: [DeadLetter] = []
         var nextFlush: ContinuousClock.Instant
         var leaseRenewedAt: ContinuousClock.Instant
     }
 
-    private let reader: StreamReader
+    private let log: BusEventLog
     private let database: StoreConnection
     private let owner: String
     private let lease: Duration
@@ -32,18 +37,22 @@ final class HeartbeatWorker {
     private let decoder = HeartbeatDecoder()
     private var owned: Owned?
     private var retryAt = ContinuousClock.now
+    private var nonces: [UniqueID] = []
+    private var hasOwned = false
     /// The last failure that was logged as a warning, until the heartbeats are owned again.
     private var lastFailure: String?
 
     /// The most that waits for a flush; reading pauses there.
     private static let pendingCountMax = 10_000
     private static let retryInterval = Duration.seconds(1)
+    /// Tries to take the heartbeats over whose answers may still be unknown.
+    private static let formerNonceCountMax = 8
 
     init(
         connector: NATSConnector, database: StoreConnection, owner: String, lease: Duration,
         flushInterval: Duration, metrics: AggregatorMetrics, logger: Logger
     ) {
-        reader = .heartbeats(connector: connector)
+        log = .heartbeats(connector)
         self.database = database
         self.owner = owner
         self.lease = lease
@@ -55,8 +64,8 @@ final class HeartbeatWorker {
     /// Acquires the stream if it is time, reads what has come, and flushes if it is time.
     func turn(until deadline: ContinuousClock.Instant) {
         do throws(TablesError) {
-            try acquireIfDue()
-            read(until: min(deadline, owned?.nextFlush ?? deadline))
+            if let taken = try acquireIfDue() { try begin(taken) }
+            try read(until: min(deadline, owned?.nextFlush ?? deadline))
             try flushIfDue()
         } catch {
             drop(after: error)
@@ -75,58 +84,112 @@ final class HeartbeatWorker {
         } catch {
             drop(after: error)
         }
-        reader.stop()
+        log.stop()
     }
 
-    private func acquireIfDue() throws(TablesError) {
+    private func acquireIfDue() throws(TablesError) -> OwnedPartition? {
         let now = ContinuousClock.now
-        guard owned == nil, retryAt <= now else { return }
+        guard owned == nil, retryAt <= now else { return nil }
         retryAt = now + Self.retryInterval
         var random = SystemRandomNumberGenerator()
         let nonce = UniqueID.random(using: &random)
+        let former = nonces
+        nonces = (former + [nonce]).suffix(Self.formerNonceCountMax)
         let acquisition = try database.perform { store throws(PostgresError) in
             try store.acquirePartition(
                 stream: BusStream.heartbeats, partition: 0, owner: owner, nonce: nonce,
-                lease: lease)
+                formerNonces: former, takesOwnLease: !hasOwned, lease: lease)
         }
-        guard case .acquired(let taken) = acquisition else { return }
+        guard case .acquired(let taken) = acquisition else { return nil }
+        hasOwned = true
+        return taken
+    }
+
+    /// Finds where the stream goes on, and begins to read there.
+    private func begin(_ taken: OwnedPartition) throws(TablesError) {
+        var ownership = taken.ownership
+        var standing = taken.standing
+        let extent: LogExtent
+        let check: LogCheck
+        do throws(EventLogError) {
+            extent = try log.extent()
+            check = try LogCheck.check(standing, extent, log)
+        } catch {
+            return drop(because: "\(error)")
+        }
+        if case .moved(let move) = check {
+            ownership = try database.performFlush(partition: 0) { store throws(FlushError) in
+                try store.reposition(move, by: taken.ownership)
+            }
+            standing.apply(move)
+            logger.warning(
+                "the stream of heartbeats does not go on where the tables end",
+                metadata: [
+                    "committed_seq": "\(move.expectedSequence)",
+                    "continues_after": "\(move.committedSequence)",
+                ])
+        }
+        let now = ContinuousClock.now
+        let committed = standing.progress.committedSequence
         owned = Owned(
-            ownership: taken.ownership, expectedSequence: taken.progress.committedSequence,
-            progress: taken.progress, nextFlush: now + flushInterval, leaseRenewedAt: now)
-        reader.add(0, from: taken.progress.committedSequence &+ 1)
+            ownership: ownership, logCreatedNanoseconds: extent.createdNanoseconds,
+            expectedSequence: committed, progress: standing.progress,
+            trail: AnchorTrail(standing.anchors), nextFlush: now + flushInterval,
+            leaseRenewedAt: now)
+        log.open(partition: 0, from: committed &+ 1)
         lastFailure = nil
-        logger.info(
-            "owns the heartbeats",
-            metadata: ["committed_seq": "\(taken.progress.committedSequence)"])
+        logger.info("owns the heartbeats", metadata: ["committed_seq": "\(committed)"])
     }
 
     private func drop(after error: TablesError) {
         metrics.count(error)
-        let reason = "\(error)"
+        drop(because: "\(error)")
+    }
+
+    private func drop(because reason: String) {
         // An outage is told once, not at every try.
         logger.log(
             level: reason == lastFailure ? .debug : .warning, "heartbeats begin anew",
             metadata: ["reason": "\(reason)"])
         lastFailure = reason
-        reader.remove(0)
+        log.close(partition: 0)
         owned = nil
         retryAt = ContinuousClock.now + Self.retryInterval
     }
 
-    private func read(until deadline: ContinuousClock.Instant) {
-        let messages = reader.next(until: deadline)
-        guard owned != nil else { return }
-        for message in messages {
-            let position = PartitionState.Position(
-                sequence: message.streamSequence,
-                brokerMilliseconds: message.timestampNanoseconds / 1_000_000)
-            take(message.message.withUnsafePayload { Array($0) }, at: position)
+    private func read(until deadline: ContinuousClock.Instant) throws(TablesError) {
+        do throws(EventLogError) {
+            let messages = try log.read(until: deadline)
+            try verify(messages.last)
+            for message in messages { take(message) }
+        } catch {
+            metrics.countLogFailure()
+            // What was read is written, even if the stream has lost it since.
+            if owned != nil { try flush() }
+            drop(because: "\(error)")
         }
     }
 
-    private func take(_ payload: [UInt8], at position: PartitionState.Position) {
+    /// Throws when the stream is not the one that was read before.
+    private func verify(_ newest: LogMessage?) throws(EventLogError) {
+        let reading = log.readingCount(of: 0)
+        guard let owned, reading != owned.verifiedReading else { return }
+        for anchor in [owned.trail.newest, newest.map(LogAnchor.init)].compactMap({ $0 }) {
+            if try log.anchor(at: anchor.sequence) == anchor { continue }
+            let extent = try log.extent()
+            let isRemoved = anchor.sequence < extent.firstSequence
+            if isRemoved, extent.createdNanoseconds == owned.logCreatedNanoseconds { continue }
+            throw EventLogError("heartbeat \(anchor.sequence) is another one than before")
+        }
+        self.owned?.verifiedReading = reading
+    }
+
+    private func take(_ message: LogMessage) {
+        let position = message.position
+        let payload = message.payload
         guard position.sequence > owned?.progress.committedSequence ?? .max else { return }
         owned?.progress.committedSequence = position.sequence
+        owned?.trail.append(LogAnchor(message))
         owned?.progress.committedBrokerMilliseconds = position.brokerMilliseconds
         owned?.progress.counters.messages &+= 1
         do throws(EventRejection) {
@@ -154,12 +217,14 @@ final class HeartbeatWorker {
         let now = ContinuousClock.now
         if owned.progress.committedSequence > owned.expectedSequence {
             owned.progress.replayFromSequence = owned.progress.committedSequence &+ 1
-            let batch = HeartbeatBatch(
+            var batch = HeartbeatBatch(
                 expectedSequence: owned.expectedSequence, progress: owned.progress,
                 heartbeats: owned.heartbeats, deadLetters: owned.deadLetters)
-            let ownership = owned.ownership
+            batch.anchors = owned.trail.anchors
+            batch.logCreatedNanoseconds = owned.logCreatedNanoseconds
+            let (written, ownership) = (batch, owned.ownership)
             _ = try database.performFlush(partition: 0) { store throws(FlushError) in
-                try store.upsertProbes(batch, by: ownership)
+                try store.upsertProbes(written, by: ownership)
             }
             metrics.recordHeartbeats(
                 owned.heartbeats.count, deadLetters: owned.deadLetters.count)

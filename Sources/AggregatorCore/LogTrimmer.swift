@@ -1,8 +1,10 @@
 internal import Bus
+internal import Failpoints
 internal import Logging
 internal import NATSClient
 internal import Postgres
 internal import Store
+internal import Windowing
 
 /// Makes room in the streams by ``LogTrimming``.
 ///
@@ -57,6 +59,13 @@ final class LogTrimmer {
         let positions = try database.perform { store throws(PostgresError) in
             try store.logPositions(ofStream: name)
         }
+        guard try isTheirs(positions, stream, jetStream) else {
+            // Sequences that were given out again would make what is new look as if it had been counted.
+            logger.warning(
+                "does not trim a stream that is not the one that was counted",
+                metadata: ["stream": "\(name)"])
+            return
+        }
         let subjects = stream.configuration.subjects
         let newest = try newestSequences(of: subjects, in: name, jetStream)
         guard
@@ -71,9 +80,28 @@ final class LogTrimmer {
                 ])
             return
         }
+        try database.perform { store throws(PostgresError) in
+            try store.recordTrim(
+                ofStream: name, createdNanoseconds: stream.createdNanoseconds, below: sequence)
+        }
+        failpoint(.aggregatorTrimRecorded)
         try jetStream.purgeStream(named: name, below: sequence)
+        failpoint(.aggregatorTrimmed)
         metrics.countPurged(sequence &- extent.firstSequence, ofStream: name)
         logger.info("trimmed a stream", metadata: ["stream": "\(name)", "below": "\(sequence)"])
+    }
+
+    /// Whether the positions are of this stream: what every partition saw last is still there, or was removed.
+    private func isTheirs(
+        _ positions: [LogPosition], _ stream: StreamInformation, _ jetStream: JetStream
+    ) throws(NATSError) -> Bool {
+        for case let anchor? in positions.map(\.anchor)
+        where anchor.sequence >= stream.firstSequence {
+            let name = stream.configuration.name
+            let stored = try storedAnchor(at: anchor.sequence, inStream: name, jetStream)
+            guard stored == anchor else { return false }
+        }
+        return true
     }
 
     /// The newest sequence of each subject; one without messages has none.

@@ -18,10 +18,15 @@ struct DecodedMessage {
         let detail: String
     }
 
-    let partition: Int
-    let position: PartitionState.Position
-    let payload: [UInt8]
+    let source: LogMessage
     let content: Content
+
+    init(_ source: LogMessage, _ content: Content) {
+        self.source = source
+        self.content = content
+    }
+
+    var position: PartitionState.Position { source.position }
 
     var eventCount: Int {
         if case .events(let block, _) = content { block.eventCount } else { 0 }
@@ -41,9 +46,7 @@ package final class MessageDecoder {
     }
 
     func decode(_ message: LogMessage) -> DecodedMessage {
-        DecodedMessage(
-            partition: message.partition, position: message.position, payload: message.payload,
-            content: content(of: message))
+        DecodedMessage(message, content(of: message))
     }
 
     private func content(of message: LogMessage) -> DecodedMessage.Content {

@@ -1,5 +1,7 @@
 internal import Blocks
+internal import Failpoints
 package import Logging
+internal import Store
 package import Telemetry
 package import Windowing
 
@@ -49,28 +51,9 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     }
 
     private enum Phase {
-        /// Not ours, or dropped after a failure; to be acquired at the given time.
+        /// Not ours, or dropped after a failure; not to be claimed before the given time.
         case unowned(retryAt: ContinuousClock.Instant)
-        case owned(Owned)
-    }
-
-    private final class Owned {
-        let ownership: Ownership
-        var state: PartitionState
-        var flushedCounters: PartitionCounters
-        var nextFlush: ContinuousClock.Instant
-        var leaseRenewedAt: ContinuousClock.Instant
-
-        init(
-            _ ownership: Ownership, _ state: PartitionState, nextFlush: ContinuousClock.Instant,
-            now: ContinuousClock.Instant
-        ) {
-            self.ownership = ownership
-            self.state = state
-            self.nextFlush = nextFlush
-            flushedCounters = state.progress.counters
-            leaseRenewedAt = now
-        }
+        case owned(OwnedState)
     }
 
     private let name: String
@@ -83,20 +66,35 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     private let metrics: AggregatorMetrics
     private let logger: Logger
     private var phases: [Int: Phase] = [:]
+    private let partitionCount: Int
+    /// Nonces given out for a partition, the newest last.
+    private var nonces: [Int: [UniqueID]] = [:]
+    /// Partitions that this process has owned.
+    private var hasOwned: Set<Int> = []
+    /// What the last look at the other instances allows to claim.
+    private var claimable: Set<Int> = []
+    /// Since when a partition that others should take has been seen free.
+    private var freeSince: [Int: ContinuousClock.Instant] = [:]
+    private var nextShare: ContinuousClock.Instant
     /// The last failure that was logged as a warning, until a partition is owned again.
     private var lastFailure: String?
     /// Ascending, so that a run does not depend on the order of a dictionary.
     package let partitions: [Int]
 
-    /// - Parameter name: Tells this worker from others in metrics.
+    /// - Parameters:
+    ///   - name: Tells this worker from others in metrics.
+    ///   - partitions: Those that this worker may own; others of the instance have workers of their own.
+    ///   - partitionCount: Of the whole log.
     package init(
-        name: String, partitions: [Int], log: Log, tables: Tables, decoder: MessageDecoder,
+        name: String, partitions: [Int], partitionCount: Int, log: Log, tables: Tables,
+        decoder: MessageDecoder,
         environment: Environment, timing: Timing = Timing(),
         limits: PartitionState.Limits = PartitionState.Limits(),
         metrics: AggregatorMetrics, logger: Logger
     ) {
         self.name = name
         self.partitions = partitions.sorted()
+        self.partitionCount = partitionCount
         self.log = log
         self.tables = tables
         self.decoder = decoder
@@ -106,6 +104,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         self.metrics = metrics
         self.logger = logger
         let now = environment.instant()
+        nextShare = now
         for partition in partitions { phases[partition] = .unowned(retryAt: now) }
     }
 
@@ -117,6 +116,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     /// Acquires what is due, reads what has come, and flushes what is due; waits at most until `deadline`.
     package func turn(until deadline: ContinuousClock.Instant) {
         do throws(TablesError) {
+            try shareIfDue()
             try acquireDue()
             try readAndApply(until: min(deadline, nextDue() ?? deadline))
             try flushDue()
@@ -127,68 +127,178 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
 
     /// Writes what is left and gives the partitions back.
     package func finish() {
-        for partition in partitions {
-            guard case .owned(let owned) = phases[partition] else { continue }
-            do throws(TablesError) {
-                try flush(owned)
-                try tables.release(owned.ownership)
-                drop(partition)
-            } catch {
-                dropAfter(error)
+        failpoint(.aggregatorStopping)
+        do throws(TablesError) {
+            try tables.leave()
+            for partition in partitions {
+                if case .owned(let owned) = phases[partition] { try handOver(owned) }
             }
+        } catch {
+            dropAfter(error)
         }
+    }
+
+    // MARK: Sharing
+
+    /// Looks at the other instances, and gives up what is theirs.
+    private func shareIfDue() throws(TablesError) {
+        let now = environment.instant()
+        guard nextShare <= now else { return }
+        nextShare = now + timing.retryInterval
+        do throws(EventLogError) {
+            // Who cannot read must not be counted on.
+            _ = try log.extent()
+        } catch {
+            report(error)
+            return
+        }
+        let view = try tables.share()
+        nextShare = now + timing.lease / 3
+        let plan = SharingPlan(view, partitionCount: partitionCount)
+        freeSince = freeSince.filter { plan.others.contains($0.key) }
+        for partition in plan.others where freeSince[partition] == nil {
+            freeSince[partition] = now
+        }
+        // What nobody takes is taken by anybody.
+        let left = freeSince.filter { now - $0.value > timing.lease * 2 }.keys
+        claimable = plan.wanted.union(left)
+        for partition in partitions where plan.surplus.contains(partition) {
+            if case .owned(let owned) = phases[partition] { try handOver(owned) }
+        }
+    }
+
+    /// Writes what is left of a partition and gives it back.
+    private func handOver(_ owned: OwnedState) throws(TablesError) {
+        let partition = owned.ownership.partition
+        try flush(owned)
+        // The flush may have found that there is nothing to give back.
+        guard case .owned(let current) = phases[partition], current === owned else { return }
+        failpoint(.aggregatorBeforeRelease)
+        try tables.release(owned.ownership)
+        failpoint(.aggregatorReleased)
+        logger.info("hands a partition over", metadata: ["partition": "\(partition)"])
+        claimable.remove(partition)
+        drop(partition)
     }
 
     // MARK: Owning
 
     private func acquireDue() throws(TablesError) {
-        let now = environment.instant()
-        for partition in partitions {
+        for partition in partitions where claimable.contains(partition) {
+            let now = environment.instant()
             guard case .unowned(let retryAt) = phases[partition], retryAt <= now else { continue }
             phases[partition] = .unowned(retryAt: now + timing.retryInterval)
-            let acquisition = try tables.acquire(
-                partition: partition, nonce: environment.makeNonce())
-            switch acquisition {
+            let nonce = environment.makeNonce()
+            let claim = Claim(
+                partition: partition, nonce: nonce, formerNonces: nonces[partition] ?? [],
+                takesOwnLease: !hasOwned.contains(partition))
+            nonces[partition] = (claim.formerNonces + [nonce]).suffix(formerNonceCountMax)
+            failpoint(.aggregatorBeforeAcquire)
+            switch try tables.acquire(claim) {
             case .heldByOther(let owner):
                 logger.debug(
                     "another instance holds a partition",
                     metadata: ["partition": "\(partition)", "owner": "\(owner)"])
-            case .owned(let ownership, let progress):
-                begin(partition, ownership, progress, now)
+            case .owned(let ownership, let standing):
+                failpoint(.aggregatorAcquired)
+                hasOwned.insert(partition)
+                do throws(BeginError) {
+                    try begin(ownership, standing, now)
+                } catch {
+                    switch error {
+                    case .log(let error): report(error)
+                    case .tables(let error): throw error
+                    }
+                }
             }
         }
     }
 
+    private enum BeginError: Error {
+        case log(EventLogError)
+        case tables(TablesError)
+    }
+
+    /// Finds where the log goes on, and begins to read there.
     private func begin(
-        _ partition: Int, _ ownership: Ownership, _ progress: PartitionProgress,
-        _ now: ContinuousClock.Instant
-    ) {
-        let first = min(progress.replayFromSequence, progress.committedSequence &+ 1)
-        do throws(EventLogError) {
-            try log.open(partition: partition, from: max(1, first))
-        } catch {
-            logger.warning(
-                "cannot read a partition yet",
-                metadata: ["partition": "\(partition)", "reason": "\(error)"])
-            return
+        _ acquired: Ownership, _ found: PartitionStanding, _ now: ContinuousClock.Instant
+    ) throws(BeginError) {
+        let partition = acquired.partition
+        var ownership = acquired
+        var standing = found
+        let (extent, check) = try checkLog(standing)
+        failpoint(.aggregatorLogChecked)
+        if case .moved(let move) = check {
+            failpoint(.aggregatorBeforeReposition)
+            do throws(TablesError) {
+                ownership = try tables.reposition(move, under: ownership)
+            } catch {
+                throw .tables(error)
+            }
+            failpoint(.aggregatorRepositioned)
+            standing.apply(move)
+            tell(move, of: partition)
         }
-        let state = PartitionState(partition: partition, progress: progress, limits: limits)
+        let progress = standing.progress
+        let first = max(1, min(progress.replayFromSequence, progress.committedSequence &+ 1))
+        do throws(EventLogError) {
+            try log.open(partition: partition, from: first)
+        } catch {
+            throw .log(error)
+        }
+        failpoint(.aggregatorLogOpened)
+        let state = PartitionState(
+            partition: partition, progress: progress, newestWindow: standing.newestWindow,
+            limits: limits)
         phases[partition] = .owned(
-            Owned(ownership, state, nextFlush: now + timing.flushInterval, now: now))
+            OwnedState(
+                ownership, standing, state, logCreatedNanoseconds: extent.createdNanoseconds,
+                nextFlush: now + timing.flushInterval, now: now))
         metrics.recordOwned(ownedCount, worker: name)
         lastFailure = nil
         logger.info(
             "owns a partition",
             metadata: [
                 "partition": "\(partition)", "epoch": "\(ownership.epoch)",
+                "generation": "\(ownership.generation)",
                 "committed_seq": "\(progress.committedSequence)", "read_from": "\(first)",
             ])
     }
 
-    /// Forgets a partition; it is acquired again when its time has come.
+    private func checkLog(
+        _ standing: PartitionStanding
+    ) throws(BeginError) -> (LogExtent, LogCheck) {
+        do throws(EventLogError) {
+            let extent = try log.extent()
+            return (extent, try LogCheck.check(standing, extent, log))
+        } catch {
+            throw .log(error)
+        }
+    }
+
+    private func tell(_ move: Reposition, of partition: Int) {
+        metrics.countLogMove()
+        for lost in move.lost {
+            logger.error(
+                "messages of the log are gone",
+                metadata: [
+                    "partition": "\(partition)", "first_seq": "\(lost.sequences.lowerBound)",
+                    "last_seq": "\(lost.sequences.upperBound)", "reason": "\(lost.reason)",
+                ])
+        }
+        logger.warning(
+            "the log does not go on where the tables end",
+            metadata: [
+                "partition": "\(partition)", "committed_seq": "\(move.expectedSequence)",
+                "continues_after": "\(move.committedSequence)",
+            ])
+    }
+
+    /// Forgets a partition; it is claimed again when its time has come.
     private func drop(_ partition: Int) {
         if case .owned = phases[partition] {
             log.close(partition: partition)
+            failpoint(.aggregatorDropped)
         }
         phases[partition] = .unowned(retryAt: environment.instant() + timing.retryInterval)
         metrics.recordOwned(ownedCount, worker: name)
@@ -203,11 +313,21 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
             metadata: ["reason": "\(reason)"])
         lastFailure = reason
         if case .fenced(let partition) = error {
+            failpoint(.aggregatorFenced)
             drop(partition)
         } else {
             // The connection serves all partitions of this worker.
             for partition in partitions { drop(partition) }
         }
+    }
+
+    private func report(_ error: EventLogError) {
+        metrics.countLogFailure()
+        let reason = "\(error)"
+        logger.log(
+            level: reason == lastFailure ? .debug : .warning, "cannot read the log",
+            metadata: ["reason": "\(reason)"])
+        lastFailure = reason
     }
 
     // MARK: Reading
@@ -217,45 +337,122 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         do throws(EventLogError) {
             messages = try log.read(until: deadline)
         } catch {
-            metrics.countLogFailure()
-            logger.warning("cannot read the log", metadata: ["reason": "\(error)"])
-            for partition in partitions { drop(partition) }
+            report(error)
+            // What was read is counted, even if the log has lost it since.
+            for partition in partitions { try abandon(partition) }
             return
         }
         var byPartition: [Int: [LogMessage]] = [:]
         for message in messages { byPartition[message.partition, default: []].append(message) }
         for partition in partitions {
-            guard let messages = byPartition[partition],
-                case .owned(let owned) = phases[partition]
-            else { continue }
-            var chunk: [DecodedMessage] = []
-            var eventCount = 0
-            for message in messages {
-                guard let decoded = take(message, for: owned) else { continue }
-                chunk.append(decoded)
-                eventCount += decoded.eventCount
-                if eventCount >= chunkEventCountMax {
-                    try apply(chunk, to: owned)
-                    chunk.removeAll()
-                    eventCount = 0
-                }
-            }
-            try apply(chunk, to: owned)
+            guard case .owned(let owned) = phases[partition] else { continue }
+            let messages = byPartition[partition] ?? []
+            if try isSameLog(owned, messages.last) { try count(messages, owned) }
         }
     }
 
-    /// Decodes a message that is to be counted; remembers the identifiers of one that is counted already.
-    private func take(_ message: LogMessage, for owned: Owned) -> DecodedMessage? {
-        guard message.position.sequence > owned.state.progress.committedSequence else {
-            if case .events(let block, _) = decoder.decode(message).content {
-                block.withReader { owned.state.remember($0, at: message.position) }
-            }
-            return nil
-        }
-        return decoder.decode(message)
+    /// Writes what is in memory of a partition, and forgets it.
+    private func abandon(_ partition: Int) throws(TablesError) {
+        guard case .owned(let owned) = phases[partition] else { return }
+        try flush(owned)
+        drop(partition)
     }
 
-    private func apply(_ messages: [DecodedMessage], to owned: Owned) throws(TablesError) {
+    /// Whether the log is still the one that was read before; if not, the partition is begun anew.
+    private func isSameLog(
+        _ owned: OwnedState, _ newest: LogMessage?
+    ) throws(TablesError) -> Bool {
+        let partition = owned.ownership.partition
+        let reading = log.readingCount(of: partition)
+        guard reading != owned.verifiedReading else { return true }
+        let known = [owned.newestAnchor, newest.map(LogAnchor.init)].compactMap { $0 }
+        do throws(EventLogError) {
+            for anchor in known {
+                if try log.anchor(at: anchor.sequence) == anchor { continue }
+                let extent = try log.extent()
+                let isRemoved = anchor.sequence < extent.firstSequence
+                if isRemoved, extent.createdNanoseconds == owned.logCreatedNanoseconds { continue }
+                throw EventLogError(
+                    "message \(anchor.sequence) of partition \(partition) is another one than before"
+                )
+            }
+        } catch {
+            report(error)
+            try abandon(partition)
+            return false
+        }
+        owned.verifiedReading = reading
+        return true
+    }
+
+    /// Counts messages, in chunks for which the rows are loaded together.
+    private func count(_ messages: [LogMessage], _ owned: OwnedState) throws(TablesError) {
+        var chunk: [DecodedMessage] = []
+        var eventCount = 0
+        for message in messages {
+            guard message.position.sequence > owned.state.progress.committedSequence else {
+                remember(message, owned)
+                continue
+            }
+            if owned.cautiousMessageCount > 0 {
+                try countCautiously(message, owned)
+                guard isOwned(owned) else { return }
+                continue
+            }
+            failpoint(.aggregatorReplayed)
+            let decoded = decoder.decode(message)
+            chunk.append(decoded)
+            eventCount += decoded.eventCount
+            if eventCount >= chunkEventCountMax {
+                try apply(chunk, to: owned)
+                guard isOwned(owned) else { return }
+                chunk.removeAll()
+                eventCount = 0
+            }
+        }
+        try apply(chunk, to: owned)
+    }
+
+    private func isOwned(_ owned: OwnedState) -> Bool {
+        if case .owned(let current) = phases[owned.ownership.partition] {
+            return current === owned
+        }
+        return false
+    }
+
+    /// Remembers the identifiers of a message that is counted already.
+    private func remember(_ message: LogMessage, _ owned: OwnedState) {
+        failpoint(.aggregatorReplaying)
+        if case .events(let block, _) = decoder.decode(message).content {
+            block.withReader { owned.state.remember($0, at: message.position) }
+        }
+    }
+
+    /// Counts one message in a transaction of its own, after the ledger has it: if it kills the process, the next
+    /// owner knows which one it was.
+    private func countCautiously(
+        _ message: LogMessage, _ owned: OwnedState
+    ) throws(TablesError) {
+        let begun = try tables.beginMessage(message.position.sequence, under: owned.ownership)
+        owned.hasCrashes = true
+        if begun > CrashCaution.beginCountMax {
+            setAside(
+                DecodedMessage(
+                    message,
+                    .unreadable(
+                        reason: "crashes_its_reader",
+                        detail: "counting it began \(begun - 1) times and never ended")), owned)
+        } else {
+            try apply([decoder.decode(message)], to: owned)
+        }
+        guard isOwned(owned) else { return }
+        owned.cautiousMessageCount -= 1
+        try flush(owned)
+    }
+
+    private func apply(
+        _ messages: [DecodedMessage], to owned: OwnedState
+    ) throws(TablesError) {
         guard !messages.isEmpty else { return }
         let resolutions = messages.map { message -> PartitionState.Resolution? in
             guard case .events(let block, _) = message.content else { return nil }
@@ -265,6 +462,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         if !wanted.cells.isEmpty || !wanted.sessions.isEmpty {
             let found = try tables.load(cells: wanted.cells, sessions: wanted.sessions)
             owned.state.install(cells: found.cells, sessions: found.sessions)
+            failpoint(.aggregatorRowsLoaded)
         }
         for (message, resolution) in zip(messages, resolutions) {
             switch message.content {
@@ -276,31 +474,42 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
                         index: event.index, reason: event.reason, detail: event.detail,
                         at: message.position)
                 }
-            case .unreadable(let reason, let detail):
-                logger.warning(
-                    "sets a message aside",
-                    metadata: [
-                        "partition": "\(message.partition)",
-                        "seq": "\(message.position.sequence)", "reason": "\(reason)",
-                    ])
-                message.payload.withUnsafeBytes { payload in
-                    owned.state.setAside(
-                        reason: reason, detail: detail, payload: payload, at: message.position)
-                }
+                failpoint(.aggregatorApplied, sequence: message.position.sequence)
+            case .unreadable:
+                setAside(message, owned)
             }
+            owned.didApply(message.source)
         }
         if owned.state.mustFlush { try flush(owned) }
+    }
+
+    private func setAside(_ message: DecodedMessage, _ owned: OwnedState) {
+        guard case .unreadable(let reason, let detail) = message.content else { return }
+        let position = message.position
+        logger.warning(
+            "sets a message aside",
+            metadata: [
+                "partition": "\(owned.ownership.partition)", "seq": "\(position.sequence)",
+                "reason": "\(reason)",
+            ])
+        message.source.payload.withUnsafeBytes { payload in
+            owned.state.setAside(
+                reason: reason, detail: detail, payload: payload, at: position)
+        }
+        owned.didApply(message.source)
+        failpoint(.aggregatorSetAside)
     }
 
     // MARK: Writing
 
     private func nextDue() -> ContinuousClock.Instant? {
-        phases.values.compactMap { phase in
+        let due = phases.compactMap { partition, phase in
             switch phase {
             case .owned(let owned): owned.nextFlush
-            case .unowned(let retryAt): retryAt
+            case .unowned(let retryAt): claimable.contains(partition) ? retryAt : nil
             }
-        }.min()
+        }
+        return (due + [nextShare]).min()
     }
 
     private func flushDue() throws(TablesError) {
@@ -313,24 +522,34 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         }
     }
 
-    private func flush(_ owned: Owned) throws(TablesError) {
+    private func flush(_ owned: OwnedState) throws(TablesError) {
         let start = environment.instant()
         let partition = owned.ownership.partition
         let isCaughtUp = log.isCaughtUp(partition: partition)
         let caughtUpAt = isCaughtUp ? environment.unixMilliseconds() : nil
-        if let batch = owned.state.makeFlush(caughtUpAtMilliseconds: caughtUpAt) {
-            precondition(batch.progress.counters.isConserved, "every event read is accounted for")
+        if var batch = owned.state.makeFlush(caughtUpAtMilliseconds: caughtUpAt) {
+            guard batch.progress.counters.isConserved else {
+                // Our own bug: what is in memory is not to be written.
+                metrics.countUnbalanced()
+                logger.critical(
+                    "events read and events accounted for differ: drops the partition's state",
+                    metadata: ["partition": "\(partition)"])
+                return drop(partition)
+            }
+            owned.complete(&batch)
+            failpoint(.aggregatorFlushMade)
             let before = owned.flushedCounters
             try tables.flush(batch, under: owned.ownership)
-            owned.state.confirm(batch)
-            owned.flushedCounters = batch.progress.counters
-            owned.leaseRenewedAt = start
+            failpoint(.aggregatorFlushCommitted)
+            owned.didFlush(batch, at: start)
+            failpoint(.aggregatorFlushConfirmed)
             metrics.record(batch, since: before, duration: environment.instant() - start)
         } else if start - owned.leaseRenewedAt > timing.lease / 3 {
             try tables.renew(owned.ownership)
+            failpoint(.aggregatorRenewed)
             owned.leaseRenewedAt = start
         }
-        metrics.record(owned.state, of: partition)
+        metrics.record(owned.state, of: partition, lostRangeCount: owned.lostRangeCount)
         let end = environment.instant()
         owned.nextFlush = end + max(timing.flushInterval, (end - start) * timing.flushShareDivisor)
     }
@@ -338,3 +557,6 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
 
 /// Events that are loaded and counted together: one round trip finds the rows of all of them.
 private let chunkEventCountMax = 10_000
+
+/// Tries to claim a partition whose answers may still be unknown.
+private let formerNonceCountMax = 8

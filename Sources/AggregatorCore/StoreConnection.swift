@@ -1,3 +1,4 @@
+internal import Bus
 internal import Logging
 internal import Postgres
 internal import ServiceKit
@@ -14,18 +15,20 @@ final class StoreConnection {
     private let interrupt: PostgresInterrupt
     private let health: HealthRegistry
     private let logger: Logger
+    private let witness: TimelineWitness
     private var store: AggregateStore?
-    private var identity: ServerIdentity?
+    private var systemIdentifier: Int64?
 
     /// Counts the connections made, so that what is known of the old one can be forgotten.
     private(set) var connectionCount = 0
 
     init(
-        url: PostgresConnectionString, interrupt: PostgresInterrupt, health: HealthRegistry,
-        logger: Logger
+        url: PostgresConnectionString, interrupt: PostgresInterrupt, witness: TimelineWitness,
+        health: HealthRegistry, logger: Logger
     ) {
         self.url = url
         self.interrupt = interrupt
+        self.witness = witness
         self.health = health
         self.logger = logger
     }
@@ -82,7 +85,7 @@ final class StoreConnection {
             throw failure(error)
         }
         try check(found)
-        identity = found
+        systemIdentifier = found.systemIdentifier
         store = opened
         connectionCount += 1
         health.report("postgres", .ready)
@@ -90,17 +93,18 @@ final class StoreConnection {
         return opened
     }
 
-    /// A lower timeline is a primary that a failover left behind: what it would take is lost.
     private func check(_ found: ServerIdentity) throws(TablesError) {
-        guard let known = identity else { return }
-        if found.systemIdentifier != known.systemIdentifier {
+        if let known = systemIdentifier, found.systemIdentifier != known {
             throw refuse(
                 "another database cluster answers under the same name; restart to accept it")
         }
-        if found.timeline < known.timeline {
-            throw refuse(
-                "the server is on timeline \(found.timeline), a newer primary was seen on "
-                    + "\(known.timeline): it was left behind by a failover")
+        // A standby refuses to be written to by itself, and may not know its timeline yet.
+        guard !found.isInRecovery else { return }
+        do throws(TimelineWitness.Refusal) {
+            try witness.check(
+                systemIdentifier: found.systemIdentifier, timeline: found.timeline)
+        } catch {
+            throw refuse(error.description)
         }
     }
 

@@ -10,6 +10,7 @@ final class StoreTables: AggregateTables {
     private let database: StoreConnection
     private let owner: String
     private let lease: Duration
+    private let metrics: AggregatorMetrics
     private let logger: Logger
     private var ownerships: [Ownership: PartitionOwnership] = [:]
     /// The days that are known to have a partition of `agg_1m`, as of `preparedConnection`.
@@ -17,29 +18,71 @@ final class StoreTables: AggregateTables {
     private var preparedConnection = 0
 
     /// - Parameter owner: Names the instance to operators.
-    init(database: StoreConnection, owner: String, lease: Duration, logger: Logger) {
+    init(
+        database: StoreConnection, owner: String, lease: Duration, metrics: AggregatorMetrics,
+        logger: Logger
+    ) {
         self.database = database
         self.owner = owner
         self.lease = lease
+        self.metrics = metrics
         self.logger = logger
     }
 
-    func acquire(partition: Int, nonce: UniqueID) throws(TablesError) -> Acquisition {
+    func share() throws(TablesError) -> SharingView {
+        let living = try database.perform { store throws(PostgresError) in
+            try store.shareStream(BusStream.events, instance: owner, lease: lease)
+        }
+        return SharingView(me: owner, instances: living.instances, owners: living.owners)
+    }
+
+    func leave() throws(TablesError) {
+        try database.perform { store throws(PostgresError) in try store.removeInstance(owner) }
+    }
+
+    func acquire(_ claim: Claim) throws(TablesError) -> ClaimOutcome {
         let acquisition = try database.perform { store throws(PostgresError) in
             try store.acquirePartition(
-                stream: BusStream.events, partition: partition, owner: owner, nonce: nonce,
-                lease: lease)
+                stream: BusStream.events, partition: claim.partition, owner: owner,
+                nonce: claim.nonce, formerNonces: claim.formerNonces,
+                takesOwnLease: claim.takesOwnLease, lease: lease)
         }
         switch acquisition {
         case .heldByOther(let owner, _):
             return .heldByOther(owner)
         case .acquired(let owned):
-            let ownership = Ownership(
-                partition: partition, nonce: nonce, epoch: owned.ownership.epoch)
-            for old in ownerships.keys where old.partition == partition { ownerships[old] = nil }
-            ownerships[ownership] = owned.ownership
-            return .owned(ownership, owned.progress)
+            return .owned(remember(owned.ownership), owned.standing)
         }
+    }
+
+    private func remember(_ fence: PartitionOwnership) -> Ownership {
+        let ownership = Ownership(
+            partition: fence.partition, generation: fence.generation, nonce: fence.nonce,
+            epoch: fence.epoch)
+        for old in ownerships.keys where old.partition == fence.partition { ownerships[old] = nil }
+        ownerships[ownership] = fence
+        return ownership
+    }
+
+    func reposition(
+        _ move: Reposition, under ownership: Ownership
+    ) throws(TablesError) -> Ownership {
+        let fence = try fence(of: ownership)
+        let next = try database.performFlush(partition: ownership.partition) {
+            store throws(FlushError) in try store.reposition(move, by: fence)
+        }
+        return remember(next)
+    }
+
+    func beginMessage(
+        _ sequence: UInt64, under ownership: Ownership
+    ) throws(TablesError) -> Int {
+        let fence = try fence(of: ownership)
+        let begun = try database.perform { store throws(PostgresError) in
+            try store.beginMessage(sequence, by: fence)
+        }
+        guard let begun else { throw .fenced(partition: ownership.partition) }
+        return begun
     }
 
     private func fence(of ownership: Ownership) throws(TablesError) -> PartitionOwnership {
@@ -80,14 +123,15 @@ final class StoreTables: AggregateTables {
         let receipt = try database.performFlush(partition: ownership.partition) {
             store throws(FlushError) in try store.flush(batch, by: fence)
         }
-        guard receipt.blockedCells + receipt.blockedSessions == 0 else {
+        let blocked = receipt.blockedCells + receipt.blockedSessions
+        if blocked > 0 {
+            metrics.countBlockedRows(blocked)
             logger.error(
                 "rows in the tables are newer than this owner's",
                 metadata: [
                     "partition": "\(ownership.partition)", "cells": "\(receipt.blockedCells)",
                     "sessions": "\(receipt.blockedSessions)",
                 ])
-            return
         }
     }
 

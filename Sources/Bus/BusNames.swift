@@ -8,6 +8,8 @@ package enum BusStream {
     package static let deadLetters = "TELEMETRY_DLQ"
     /// Incidents that open and close.
     package static let diagnoses = "TELEMETRY_DIAGNOSES"
+    /// What programs tell each other about the platform itself.
+    package static let control = "TELEMETRY_CONTROL"
 }
 
 /// The subjects of the platform.
@@ -15,6 +17,8 @@ package enum BusSubject {
     package static let heartbeats = "telemetry.heartbeats"
     package static let diagnoses = "telemetry.diagnoses"
     package static let allDeadLetters = "telemetry.dlq.>"
+    /// Which timelines of which database cluster were seen.
+    package static let databaseTimeline = "telemetry.control.database_timeline"
 
     /// Where the events of one partition go.
     package static func events(partition: Int) -> String {

@@ -67,6 +67,8 @@ struct PullCursor {
     /// When the server last said that nothing is left to deliver; `nil` while something is.
     private(set) var caughtUpAt: ContinuousClock.Instant?
     var isPaused = false
+    /// Consumers made for this reading.
+    private(set) var createdCount = 0
 
     init(startSequence: UInt64, settings: ReaderSettings) {
         nextSequence = max(startSequence, 1)
@@ -172,6 +174,7 @@ struct PullCursor {
         consumer: String, pendingCount: UInt64, now: ContinuousClock.Instant
     ) {
         phase = .active(Active(consumer: consumer))
+        createdCount += 1
         caughtUpAt = pendingCount == 0 ? now : nil
     }
 

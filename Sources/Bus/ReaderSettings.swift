@@ -61,6 +61,9 @@ package struct ReaderPosition: Sendable, Equatable {
     ///
     /// A stream that went back and then grew beyond ``nextSequence`` while the reader was
     /// disconnected looks unchanged from here: whoever depends on it compares what it remembers
-    /// of older messages.
+    /// of older messages whenever ``readingCount`` has changed.
     package let discontinuity: StreamDiscontinuity?
+    /// How many consumers were made for the subject: it grows after the messages of an earlier one were returned
+    /// and before any of the new one is.
+    package let readingCount: Int
 }

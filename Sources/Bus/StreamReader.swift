@@ -122,7 +122,8 @@ package final class StreamReader: Sendable {
             state.entries[tag].map { entry in
                 ReaderPosition(
                     nextSequence: entry.cursor.nextSequence, caughtUpAt: entry.cursor.caughtUpAt,
-                    discontinuity: entry.cursor.discontinuity)
+                    discontinuity: entry.cursor.discontinuity,
+                    readingCount: entry.cursor.createdCount)
             }
         }
     }

@@ -10,12 +10,14 @@ extension AggregateStore {
     /// counted in the receipt. Writing the same batch again after an unknown outcome is safe
     /// while ``outcome(of:by:)`` says `.notCommitted`.
     ///
-    /// - Parameter anchors: newest first; nil leaves those in the table.
     package func flush(
-        _ batch: FlushBatch, by ownership: PartitionOwnership, anchors: [StreamAnchor]? = nil
+        _ batch: FlushBatch, by ownership: PartitionOwnership
     ) throws(FlushError) -> FlushReceipt {
         var steps = FlushSteps()
-        steps.append(Self.fence(ownership, batch.expectedSequence, batch.progress, anchors))
+        steps.append(
+            Self.fence(
+                ownership, batch.expectedSequence, batch.progress, batch.anchors,
+                createdNanoseconds: batch.logCreatedNanoseconds))
         if !batch.cells.isEmpty {
             steps.cells = steps.append(upsert(cells: batch.cells, ownership))
         }
@@ -28,6 +30,7 @@ extension AggregateStore {
         if !batch.deadLetters.isEmpty {
             steps.append(Self.insert(batch.deadLetters, ownership))
         }
+        if batch.clearsCrashLedger { steps.append(Self.clearCrashes(ownership)) }
         let results = try run(steps.pipeline)
         var receipt = FlushReceipt()
         if let step = steps.cells {
@@ -75,7 +78,7 @@ extension AggregateStore {
 
     static func fence(
         _ ownership: PartitionOwnership, _ expectedSequence: UInt64,
-        _ progress: PartitionProgress, _ anchors: [StreamAnchor]?
+        _ progress: PartitionProgress, _ anchors: [LogAnchor]?, createdNanoseconds: Int64?
     ) -> Step {
         var parameters = ownership.parameters
         parameters.append(Int64(clamping: expectedSequence))
@@ -93,6 +96,8 @@ extension AggregateStore {
         parameters.append(progress.counters.idConflicts)
         parameters.append(anchors?.json)
         parameters.append(ownership.lease.milliseconds)
+        parameters.append(Int64(clamping: progress.countedThroughSequence))
+        parameters.append(createdNanoseconds)
         return (fenceStatement, parameters)
     }
 
@@ -106,7 +111,8 @@ extension AggregateStore {
                 messages_dead_lettered = $12, events_read = $13, events_counted = $14,
                 events_duplicate = $15, events_rejected = $16, events_late = $17,
                 id_conflicts = $18, anchors = coalesce($19, anchors), flushed_at = now(),
-                lease_expires_at = clock_timestamp() + $20 * interval '1 ms'
+                lease_expires_at = clock_timestamp() + $20 * interval '1 ms',
+                counted_through_seq = $21, stream_created_ns = coalesce($22, stream_created_ns)
             WHERE \(PartitionOwnership.condition) AND committed_seq = $6
             RETURNING 1
         )
@@ -198,6 +204,16 @@ extension AggregateStore {
         ON CONFLICT (partition, window_start_ts) DO UPDATE SET
             changed_seq = EXCLUDED.changed_seq, changed_at = EXCLUDED.changed_at
         """)
+
+    private static func clearCrashes(_ ownership: PartitionOwnership) -> Step {
+        var parameters = PostgresParameters()
+        parameters.append(ownership.stream)
+        parameters.append(Int32(clamping: ownership.partition))
+        return (clearCrashesStatement, parameters)
+    }
+
+    private static let clearCrashesStatement = PostgresStatement(
+        "flush_crash_ledger", "DELETE FROM crash_ledger WHERE stream = $1 AND partition = $2")
 
     static func insert(
         _ letters: [DeadLetter], _ ownership: PartitionOwnership

@@ -27,6 +27,10 @@ package struct HeartbeatBatch: Sendable {
     /// In any order; of several from one probe the newest counts.
     package let heartbeats: [HeartbeatRow]
     package let deadLetters: [DeadLetter]
+    /// The messages to recognise the stream by, newest first; nil leaves those in the table.
+    package var anchors: [LogAnchor]?
+    /// When the stream was made, Unix nanoseconds; nil leaves what the table has.
+    package var logCreatedNanoseconds: Int64?
 
     package init(
         expectedSequence: UInt64, progress: PartitionProgress, heartbeats: [HeartbeatRow],
@@ -44,11 +48,14 @@ extension AggregateStore {
     ///
     /// Replaying a heartbeat changes nothing: a row keeps the newest by stream sequence.
     package func upsertProbes(
-        _ batch: HeartbeatBatch, by ownership: PartitionOwnership, anchors: [StreamAnchor]? = nil
+        _ batch: HeartbeatBatch, by ownership: PartitionOwnership
     ) throws(FlushError) -> FlushReceipt {
         let probes = Self.newest(batch.heartbeats)
         var steps = FlushSteps()
-        steps.append(Self.fence(ownership, batch.expectedSequence, batch.progress, anchors))
+        steps.append(
+            Self.fence(
+                ownership, batch.expectedSequence, batch.progress, batch.anchors,
+                createdNanoseconds: batch.logCreatedNanoseconds))
         let step = probes.isEmpty ? nil : steps.append(Self.upsert(probes, ownership))
         if !batch.deadLetters.isEmpty {
             steps.append(Self.insert(batch.deadLetters, ownership))

@@ -6,15 +6,17 @@ extension AggregateStore {
     /// Takes a partition for `owner`, unless another owner's lease is alive.
     ///
     /// One transaction sets the new fence and reads the progress under the same row lock, so
-    /// whatever an earlier owner commits later is refused. An owner that names itself again, as
-    /// after its own restart, takes its partition at once. Expiry is judged by the server's clock.
+    /// whatever an earlier owner commits later is refused. Expiry is judged by the server's clock.
     ///
     /// - Parameters:
     ///   - owner: names the instance; shown to operators.
     ///   - nonce: 128 fresh random bits.
+    ///   - formerNonces: a living lease under one of them may be taken: it is the caller's own.
+    ///   - takesOwnLease: whether a living lease in the name of `owner` may be taken.
     ///   - lease: how long the partition is kept without a write or a renewal.
     package func acquirePartition(
-        stream: String, partition: Int, owner: String, nonce: UniqueID, lease: Duration
+        stream: String, partition: Int, owner: String, nonce: UniqueID,
+        formerNonces: [UniqueID] = [], takesOwnLease: Bool = true, lease: Duration
     ) throws(PostgresError) -> Acquisition {
         try connection.transaction { () throws(PostgresError) in
             var key = PostgresParameters()
@@ -23,35 +25,73 @@ extension AggregateStore {
             _ = try connection.query(Self.createPartition, key)
 
             var parameters = key
+            parameters.append(arrayOf: formerNonces) { PostgresUUID($0) }
+            var holder = try connection.query(Self.lockPartition, parameters).only()
+            let holderName: String = try holder.next()
+            let until: PostgresTimestamp = try holder.next()
+            let isFree: Bool = try holder.next()
+            let isExpired: Bool = try holder.next()
+            let isCallers: Bool = try holder.next()
+            guard isFree || isExpired || isCallers || (takesOwnLease && holderName == owner)
+            else { return .heldByOther(owner: holderName, until: until) }
+
+            parameters = key
             parameters.append(owner)
             parameters.append(PostgresUUID(nonce))
             parameters.append(lease.milliseconds)
-            let taken = try connection.query(Self.takePartition, parameters)
-            guard var row = taken.first else {
-                var holder = try connection.query(Self.readHolder, key).only()
-                return .heldByOther(owner: try holder.next(), until: try holder.next())
-            }
+            var row = try connection.query(Self.takePartition, parameters).only()
             let ownership = PartitionOwnership(
                 stream: stream, partition: partition, generation: try row.next(), nonce: nonce,
                 epoch: try row.next(), lease: lease)
-            return .acquired(
-                OwnedPartition(
-                    ownership: ownership, progress: try Self.progress(&row),
-                    streamCreatedNanoseconds: try row.nextOptional(),
-                    anchors: try [StreamAnchor](json: try row.next())))
+            var standing = PartitionStanding(
+                progress: try Self.progress(&row),
+                streamCreatedNanoseconds: try row.nextOptional(),
+                anchors: try [LogAnchor](json: try row.next()))
+            if !isFree, !isCallers { _ = try connection.query(Self.countCrash, key) }
+            try readHistory(of: key, &standing)
+            return .acquired(OwnedPartition(ownership: ownership, standing: standing))
         }
     }
 
-    /// Extends the lease and says what the owner does.
+    /// What the other tables know of a partition.
+    private func readHistory(
+        of key: PostgresParameters, _ standing: inout PartitionStanding
+    ) throws(PostgresError) {
+        var row = try connection.query(Self.readHistory, key).only()
+        let newest: PostgresTimestamp? = try row.nextOptional()
+        standing.newestWindow = newest.map { Window(containing: $0.milliseconds) }
+        standing.trimmedBelow = UInt64(clamping: try row.next(Int64.self))
+        standing.lostRangeCount = Int(try row.next(Int64.self))
+        let committed = standing.progress.committedSequence
+        for var row in try connection.query(Self.readCrashes, key).rows {
+            let sequence = UInt64(clamping: try row.next(Int64.self))
+            let tries: Int32 = try row.next()
+            if sequence == committed { standing.crashCount = Int(tries) }
+            if sequence > committed { standing.begunSequence = sequence }
+        }
+    }
+
+    /// Extends the lease.
     ///
     /// - Returns: whether the partition is still the owner's.
-    package func renew(
-        _ ownership: PartitionOwnership, activity: PartitionActivity = .running
-    ) throws(PostgresError) -> Bool {
+    package func renew(_ ownership: PartitionOwnership) throws(PostgresError) -> Bool {
         var parameters = ownership.parameters
         parameters.append(ownership.lease.milliseconds)
-        parameters.append(activity.rawValue)
         return try connection.query(Self.renewLease, parameters).affectedRows == 1
+    }
+
+    /// Records that counting a message begins.
+    ///
+    /// - Returns: how often it has begun, this time included; nil when the partition is not the owner's any more.
+    package func beginMessage(
+        _ sequence: UInt64, by ownership: PartitionOwnership
+    ) throws(PostgresError) -> Int? {
+        var parameters = ownership.parameters
+        parameters.append(Int64(clamping: sequence))
+        guard var row = try connection.query(Self.beginMessage, parameters).first else {
+            return nil
+        }
+        return Int(try row.next(Int32.self))
     }
 
     /// Gives the partition back, so that another instance can take it at once.
@@ -89,6 +129,15 @@ extension AggregateStore {
         """)
 
     /// clock_timestamp(), since now() is from before the wait for the row.
+    private static let lockPartition = PostgresStatement(
+        "lock_partition",
+        """
+        SELECT coalesce(owner_id, ''), coalesce(lease_expires_at, '-infinity'),
+            owner_nonce IS NULL, coalesce(lease_expires_at <= clock_timestamp(), true),
+            coalesce(owner_nonce = ANY ($3::uuid[]), false)
+        FROM partition_progress WHERE stream = $1 AND partition = $2 FOR UPDATE
+        """)
+
     private static let takePartition = PostgresStatement(
         "take_partition",
         """
@@ -96,21 +145,47 @@ extension AggregateStore {
             lease_expires_at = clock_timestamp() + $5 * interval '1 ms',
             owner_backend_pid = pg_backend_pid(), state = 'running'
         WHERE stream = $1 AND partition = $2
-            AND (owner_nonce IS NULL OR owner_id = $3 OR lease_expires_at <= clock_timestamp())
         RETURNING generation, epoch, \(progressColumns), stream_created_ns, anchors
         """)
 
-    private static let readHolder = PostgresStatement(
-        "read_holder",
+    /// An owner was replaced that had not given the partition back.
+    private static let countCrash = PostgresStatement(
+        "count_crash",
         """
-        SELECT coalesce(owner_id, ''), coalesce(lease_expires_at, '-infinity')
+        INSERT INTO crash_ledger AS l (stream, partition, seq, tries, last_at)
+        SELECT stream, partition, committed_seq, 1, now()
         FROM partition_progress WHERE stream = $1 AND partition = $2
+        ON CONFLICT (stream, partition, seq) DO UPDATE SET tries = l.tries + 1, last_at = now()
+        """)
+
+    private static let readHistory = PostgresStatement(
+        "read_history",
+        """
+        SELECT (SELECT max(window_start_ts) FROM window_changes WHERE partition = $2),
+            coalesce((SELECT t.below_seq FROM stream_trims t WHERE t.stream = $1
+                AND t.stream_created_ns = p.stream_created_ns), 0),
+            (SELECT count(*) FROM lost_ranges WHERE stream = $1 AND partition = $2)
+        FROM partition_progress p WHERE p.stream = $1 AND p.partition = $2
+        """)
+
+    private static let readCrashes = PostgresStatement(
+        "read_crashes",
+        "SELECT seq, tries FROM crash_ledger WHERE stream = $1 AND partition = $2 ORDER BY seq")
+
+    private static let beginMessage = PostgresStatement(
+        "begin_message",
+        """
+        INSERT INTO crash_ledger AS l (stream, partition, seq, tries, last_at)
+        SELECT stream, partition, $6, 1, now() FROM partition_progress
+        WHERE \(PartitionOwnership.condition)
+        ON CONFLICT (stream, partition, seq) DO UPDATE SET tries = l.tries + 1, last_at = now()
+        RETURNING tries
         """)
 
     private static let renewLease = PostgresStatement(
         "renew_lease",
         """
-        UPDATE partition_progress SET state = $7,
+        UPDATE partition_progress SET state = 'running',
             lease_expires_at = clock_timestamp() + $6 * interval '1 ms'
         WHERE \(PartitionOwnership.condition)
         """)
@@ -128,7 +203,8 @@ extension AggregateStore {
         "SELECT \(progressColumns) FROM partition_progress WHERE \(PartitionOwnership.condition)")
 
     private static let progressColumns = """
-        committed_seq, committed_ts, replay_from_seq, complete_through, messages_read,
+        committed_seq, committed_ts, replay_from_seq, complete_through, counted_through_seq,
+        messages_read,
         messages_dead_lettered, events_read, events_counted, events_duplicate, events_rejected,
         events_late, id_conflicts
         """
@@ -144,6 +220,7 @@ extension AggregateStore {
         progress.replayFromSequence = UInt64(clamping: try row.next(Int64.self))
         progress.completeThroughMilliseconds = try row.nextOptional(PostgresTimestamp.self)?
             .milliseconds
+        progress.countedThroughSequence = UInt64(clamping: try row.next(Int64.self))
         progress.counters.messages = try row.next()
         progress.counters.deadLetters = try row.next()
         progress.counters.events = try row.next()

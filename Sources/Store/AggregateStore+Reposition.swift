@@ -1,5 +1,5 @@
 internal import Postgres
-internal import Windowing
+package import Windowing
 
 /// Stream sequences that were needed and cannot be read any more.
 package struct LostRange: Hashable, Sendable {
@@ -21,21 +21,26 @@ package struct Reposition: Sendable {
     /// The `committed_seq` to continue from.
     package var committedSequence: UInt64
     package var replayFromSequence: UInt64
+    /// Messages up to here that are read again have been counted before; see
+    /// ``PartitionProgress/countedThroughSequence``.
+    package var countedThroughSequence: UInt64
     /// Whether sequences from here on are not comparable with those before: always so when
     /// `committedSequence` goes back. Rows of the old generation give way to the new one.
     package var startsGeneration: Bool
     package var streamCreatedNanoseconds: Int64?
-    package var anchors: [StreamAnchor]
+    package var anchors: [LogAnchor]
     package var lost: [LostRange]
 
     package init(
         expectedSequence: UInt64, committedSequence: UInt64, replayFromSequence: UInt64,
-        startsGeneration: Bool, streamCreatedNanoseconds: Int64?, anchors: [StreamAnchor],
+        countedThroughSequence: UInt64, startsGeneration: Bool, streamCreatedNanoseconds: Int64?,
+        anchors: [LogAnchor],
         lost: [LostRange] = []
     ) {
         self.expectedSequence = expectedSequence
         self.committedSequence = committedSequence
         self.replayFromSequence = replayFromSequence
+        self.countedThroughSequence = countedThroughSequence
         self.startsGeneration = startsGeneration
         self.streamCreatedNanoseconds = streamCreatedNanoseconds
         self.anchors = anchors
@@ -61,8 +66,7 @@ extension AggregateStore {
         parameters.append(Int64(clamping: move.replayFromSequence))
         parameters.append(move.streamCreatedNanoseconds)
         parameters.append(move.anchors.json)
-        let activity: PartitionActivity = move.lost.isEmpty ? .running : .dataLoss
-        parameters.append(activity.rawValue)
+        parameters.append(Int64(clamping: move.countedThroughSequence))
         var pipeline = PostgresPipeline()
         pipeline.append(Self.moveProgress, parameters)
         if !move.lost.isEmpty {
@@ -84,8 +88,8 @@ extension AggregateStore {
         """
         WITH fenced AS (
             UPDATE partition_progress SET generation = $7, committed_seq = $8,
-                replay_from_seq = $9, stream_created_ns = $10, anchors = $11, state = $12,
-                flushed_at = now()
+                replay_from_seq = $9, stream_created_ns = $10, anchors = $11,
+                counted_through_seq = $12, flushed_at = now()
             WHERE \(PartitionOwnership.condition) AND committed_seq = $6
             RETURNING 1
         )

@@ -19,5 +19,7 @@ struct Migration: Sendable {
     }
 
     /// The whole history, in order.
-    static let all = [migration0001Aggregates, migration0002Progress, migration0003Fleet]
+    static let all = [
+        migration0001Aggregates, migration0002Progress, migration0003Fleet, migration0004Recovery,
+    ]
 }

@@ -19,11 +19,43 @@ package struct PartitionOwnership: Hashable, Sendable {
 /// A partition just acquired, as its row stood at that moment.
 package struct OwnedPartition: Sendable {
     package let ownership: PartitionOwnership
-    package let progress: PartitionProgress
+    package let standing: PartitionStanding
+}
+
+/// Where a partition stands, and all that is needed to tell whether its stream goes on from there.
+package struct PartitionStanding: Sendable {
+    package var progress: PartitionProgress
     /// When the stream was created, Unix nanoseconds; nil before that was first recorded.
-    package let streamCreatedNanoseconds: Int64?
+    package var streamCreatedNanoseconds: Int64?
     /// Newest first.
-    package let anchors: [StreamAnchor]
+    package var anchors: [LogAnchor]
+    /// Messages below this sequence were removed by an aggregator, when nobody needed them any more; 0 when none
+    /// were.
+    package var trimmedBelow: UInt64
+    /// The newest window with rows of the partition; nil when there is none.
+    package var newestWindow: Window?
+    /// How often the partition was left by a process that neither released it nor committed anything since the
+    /// last commit.
+    package var crashCount: Int
+    /// A message whose counting began and did not end.
+    package var begunSequence: UInt64?
+    /// Ranges of the stream that were recorded as lost.
+    package var lostRangeCount: Int
+
+    package init(
+        progress: PartitionProgress = PartitionProgress(), streamCreatedNanoseconds: Int64? = nil,
+        anchors: [LogAnchor] = [], trimmedBelow: UInt64 = 0, newestWindow: Window? = nil,
+        crashCount: Int = 0, begunSequence: UInt64? = nil, lostRangeCount: Int = 0
+    ) {
+        self.progress = progress
+        self.streamCreatedNanoseconds = streamCreatedNanoseconds
+        self.anchors = anchors
+        self.trimmedBelow = trimmedBelow
+        self.newestWindow = newestWindow
+        self.crashCount = crashCount
+        self.begunSequence = begunSequence
+        self.lostRangeCount = lostRangeCount
+    }
 }
 
 /// The answer to ``AggregateStore/acquirePartition(stream:partition:owner:nonce:lease:)``.
@@ -31,15 +63,6 @@ package enum Acquisition: Sendable {
     case acquired(OwnedPartition)
     /// Another owner's lease is alive, by the server's clock.
     case heldByOther(owner: String, until: PostgresTimestamp)
-}
-
-/// What an owner does with its partition, for operators.
-package enum PartitionActivity: String, Sendable {
-    case running
-    /// Being handed over: no more is read, the last flush is on its way.
-    case draining
-    /// Messages that were needed are gone; see `lost_ranges`.
-    case dataLoss = "data_loss"
 }
 
 /// Why a flush did not succeed.

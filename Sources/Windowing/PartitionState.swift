@@ -78,15 +78,25 @@ package struct PartitionState: Sendable {
     private var isFlushing = false
     /// The broker's time at the last sweep of idle rows.
     private var evictedAt = Window(minute: 0)
+    /// The first window from which on every row there is in the tables is in memory: a cell that is unknown
+    /// here is new, and need not be asked for.
+    private var authoritativeFrom: Window
 
     /// The state of a partition whose rows are the result of the log up to `progress.committedSequence`.
-    package init(partition: Int, progress: PartitionProgress, limits: Limits = Limits()) {
+    ///
+    /// - Parameter newestWindow: The newest window that the partition has rows of in the tables; nil when it has
+    ///   none.
+    package init(
+        partition: Int, progress: PartitionProgress, newestWindow: Window?,
+        limits: Limits = Limits()
+    ) {
         self.partition = partition
         self.progress = progress
         self.limits = limits
         recentIDs = RecentIDs(countMax: limits.recentIDCountMax)
         brokerMilliseconds = progress.committedBrokerMilliseconds ?? .min
         expectedSequence = progress.committedSequence
+        authoritativeFrom = newestWindow?.next ?? Window(minute: .min)
     }
 
     // MARK: Reading
@@ -132,7 +142,8 @@ package struct PartitionState: Sendable {
                 origin.session.map { session in
                     sessions.slot(
                         of: SessionID(client: client, session: session),
-                        new: SessionRow(key: SessionKey(client: names[client], session: session)))
+                        new: SessionRow(key: SessionKey(client: names[client], session: session)),
+                        mustLoad: true)
                 })
         }
         resolution.cells.reserveCapacity(unsafe block.eventCount)
@@ -145,7 +156,8 @@ package struct PartitionState: Sendable {
             let id = CellID(
                 client: clients[record.origin], target: numbers[Int(record.target)],
                 window: Window(containing: record.measuredAtMilliseconds))
-            resolution.cells.append(cells.slot(of: id, new: LiveCell()))
+            resolution.cells.append(
+                cells.slot(of: id, new: LiveCell(), mustLoad: id.window < authoritativeFrom))
         }
         return resolution
     }
@@ -213,8 +225,18 @@ package struct PartitionState: Sendable {
                 continue
             }
             progress.counters.events &+= 1
-            guard unsafe isFirst(record, block, resolution, at: position) else {
+            switch unsafe recognise(record, block, resolution, at: position) {
+            case .new: break
+            case .duplicate:
                 progress.counters.duplicates &+= 1
+                continue
+            case .tooScattered:
+                progress.counters.events &-= 1
+                reject(
+                    index: index, reason: "session_too_scattered",
+                    detail: "event \(record.eventID): number \(record.sequenceNumber) would be the "
+                        + "\(SequenceRanges.rangeCountMax + 1)th range of its session", at: position
+                )
                 continue
             }
             let window = cells.key(at: slot).window
@@ -239,10 +261,10 @@ package struct PartitionState: Sendable {
         }
     }
 
-    /// Whether the event is counted for the first time.
-    private mutating func isFirst(
+    /// Whether an event is counted for the first time.
+    private mutating func recognise(
         _ record: BlockRecord, _ block: BlockReader, _ resolution: Resolution, at position: Position
-    ) -> Bool {
+    ) -> SessionRow.Verdict {
         if let slot = resolution.sessions[record.origin] {
             return sessions.update(at: slot, sequence: position.sequence) { session in
                 session.count(
@@ -255,7 +277,10 @@ package struct PartitionState: Sendable {
             content: contentHash(of: record, block),
             sequence: position.sequence, brokerMilliseconds: brokerMilliseconds)
         if verdict == .conflict { progress.counters.idConflicts &+= 1 }
-        return verdict == .new
+        // What was counted before the log was cut is read again after the last message that could be
+        // recognised; sessions know their numbers, but an identifier may be older than our memory.
+        let isCounted = position.sequence <= progress.countedThroughSequence
+        return verdict == .new && !isCounted ? .new : .duplicate
     }
 
     private func key(of record: BlockRecord, _ client: UnsafeRawBufferPointer) -> RecentIDs.Key {
@@ -392,6 +417,7 @@ package struct PartitionState: Sendable {
         let nameCount = names.count + contexts.count
         let isFull = max(cells.count, sessions.count) >= limits.cellCountMax
         if isFull || nameCount > 4 * (cells.count + sessions.count) + Self.spareNameCount {
+            cells.forEachKey { authoritativeFrom = max(authoritativeFrom, $0.window.next) }
             cells.removeAllClean()
             sessions.removeAllClean()
             names = NameTable()
@@ -402,7 +428,11 @@ package struct PartitionState: Sendable {
         guard now > evictedAt else { return }
         evictedAt = now
         let limit = brokerMilliseconds &- limits.idleMilliseconds
-        cells.removeClean { id, _ in id.window.endMilliseconds < limit }
+        cells.removeClean { id, _ in
+            guard id.window.endMilliseconds < limit else { return false }
+            authoritativeFrom = max(authoritativeFrom, id.window.next)
+            return true
+        }
         sessions.removeClean { _, session in session.lastMeasuredAtMilliseconds < limit }
     }
 

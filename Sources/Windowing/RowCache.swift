@@ -19,8 +19,9 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
     /// Rows changed since the last ``markClean()``.
     var dirtyCount: Int { dirty.count }
 
-    /// The slot of `key`; an unknown key gets one with the row `new`, which is to be loaded.
-    mutating func slot(of key: Key, new: @autoclosure () -> Row) -> Int32 {
+    /// The slot of `key`; an unknown key gets one with the row `new`, which is to be loaded if it may be in the
+    /// tables.
+    mutating func slot(of key: Key, new: @autoclosure () -> Row, mustLoad: Bool) -> Int32 {
         if let known = index[key] { return known }
         let slot = Slot(key: key, row: new(), lastSequence: 0, isDirty: false, isUsed: true)
         let position: Int32
@@ -32,7 +33,7 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
             slots.append(slot)
         }
         index[key] = position
-        unloaded.append(position)
+        if mustLoad { unloaded.append(position) }
         return position
     }
 
@@ -90,6 +91,10 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
             slots[position].isUsed = false
             free.append(Int32(truncatingIfNeeded: position))
         }
+    }
+
+    func forEachKey(_ body: (Key) -> Void) {
+        for slot in slots where slot.isUsed { body(slot.key) }
     }
 
     /// Forgets every row; nothing may be dirty.

@@ -80,16 +80,28 @@ package struct SessionRow: Hashable, Sendable {
 }
 
 extension SessionRow {
-    /// Counts an event of the session; false when its number has been counted before.
-    mutating func count(_ number: UInt64, measuredAtMilliseconds measured: Int64) -> Bool {
-        guard counted.insert(number) else {
+    /// What is known about an event.
+    enum Verdict: Hashable, Sendable {
+        case new
+        case duplicate
+        /// Its number cannot be remembered: the session has too many holes for an honest probe's.
+        case tooScattered
+    }
+
+    /// Counts an event of the session, unless its number has been counted before.
+    mutating func count(_ number: UInt64, measuredAtMilliseconds measured: Int64) -> Verdict {
+        switch counted.insert(number) {
+        case .known:
             duplicates &+= 1
-            return false
+            return .duplicate
+        case .full:
+            return .tooScattered
+        case .inserted:
+            events &+= 1
+            firstMeasuredAtMilliseconds = min(firstMeasuredAtMilliseconds, measured)
+            lastMeasuredAtMilliseconds = max(lastMeasuredAtMilliseconds, measured)
+            return .new
         }
-        events &+= 1
-        firstMeasuredAtMilliseconds = min(firstMeasuredAtMilliseconds, measured)
-        lastMeasuredAtMilliseconds = max(lastMeasuredAtMilliseconds, measured)
-        return true
     }
 }
 
@@ -152,6 +164,9 @@ package struct PartitionProgress: Hashable, Sendable {
     /// Every window that ended before this time, Unix milliseconds, is complete as far as the log
     /// tells; nil while unknown.
     package var completeThroughMilliseconds: Int64?
+    /// Messages up to this sequence that are read again, because the log was cut and continued, have been counted
+    /// before; 0 when there are none.
+    package var countedThroughSequence: UInt64 = 0
     package var counters = PartitionCounters()
 
     package init() {}
@@ -168,6 +183,12 @@ package struct FlushBatch: Sendable {
     /// Changed sessions, ascending by key.
     package let sessions: [SessionRow]
     package let deadLetters: [DeadLetter]
+    /// The messages to recognise the log by, newest first; nil leaves those in the tables.
+    package var anchors: [LogAnchor]?
+    /// When the log was made, Unix nanoseconds; nil leaves what the tables have.
+    package var logCreatedNanoseconds: Int64?
+    /// Whether what the crash ledger holds of the partition is settled by this transaction.
+    package var clearsCrashLedger = false
 
     package init(
         expectedSequence: UInt64, progress: PartitionProgress, cells: [CellRow],

@@ -44,9 +44,22 @@ package struct SequenceRanges: Hashable, Sendable {
         return position + 1 < ranges.count && ranges[position + 1].contains(number)
     }
 
-    /// Adds `number`, which is below `UInt64.max`; returns false when the set already holds it.
-    package mutating func insert(_ number: UInt64) -> Bool {
-        guard number < .max, !contains(number) else { return false }
+    /// The most ranges a set takes. An honest probe has one, and some more while retries are on their way or its
+    /// spool overflowed; without a bound, odd numbers alone would make a row grow for ever.
+    package static let rangeCountMax = 10_000
+
+    /// What became of a number that was to be added.
+    package enum Insertion: Hashable, Sendable {
+        case inserted
+        /// The set holds it already.
+        case known
+        /// It would be one range more than ``rangeCountMax``.
+        case full
+    }
+
+    /// Adds `number`, which is below `UInt64.max`.
+    package mutating func insert(_ number: UInt64) -> Insertion {
+        guard number < .max, !contains(number) else { return .known }
         let position = position(of: number)
         let next = number &+ 1
         if position < ranges.count, ranges[position].upperBound == number {
@@ -60,8 +73,9 @@ package struct SequenceRanges: Hashable, Sendable {
         } else if position < ranges.count, ranges[position].lowerBound == next {
             ranges[position] = number..<ranges[position].upperBound
         } else {
+            guard ranges.count < Self.rangeCountMax else { return .full }
             ranges.insert(number..<next, at: position)
         }
-        return true
+        return .inserted
     }
 }

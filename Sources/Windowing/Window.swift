@@ -22,5 +22,8 @@ package struct Window: Hashable, Comparable, Sendable {
     /// The first millisecond after the window, Unix time.
     package var endMilliseconds: Int64 { startMilliseconds &+ EventLimits.windowMilliseconds }
 
+    /// The window that follows.
+    package var next: Window { Window(minute: minute &+ 1) }
+
     package static func < (a: Window, b: Window) -> Bool { a.minute < b.minute }
 }

@@ -1,21 +1,27 @@
 import AggregatorCore
 import Blocks
+import Store
 import Telemetry
 import Windowing
 
 /// What a stream holds, shared by its readers.
 final class InMemoryStream {
-    private(set) var messages: [Int: [LogMessage]] = [:]
+    /// In the order of their sequences, which count from 1 over all partitions.
+    private(set) var messages: [LogMessage] = []
 
     /// Appends a message to a partition.
     func append(_ payload: [UInt8], to partition: Int, brokerMilliseconds: Int64) {
-        let sequence = UInt64(messages[partition, default: []].count + 1)
-        messages[partition, default: []].append(
+        messages.append(
             LogMessage(
                 partition: partition,
                 position: PartitionState.Position(
-                    sequence: sequence, brokerMilliseconds: brokerMilliseconds),
+                    sequence: UInt64(messages.count + 1), brokerMilliseconds: brokerMilliseconds),
                 payload: payload))
+    }
+
+    /// Loses what follows the sequence `last`, as a broker does whose disk was not synced.
+    func loseTail(after last: Int) {
+        messages.removeSubrange(last...)
     }
 }
 
@@ -31,6 +37,21 @@ final class InMemoryLog: EventLog {
         self.stream = stream
     }
 
+    func extent() throws(EventLogError) -> LogExtent {
+        if isBroken { throw EventLogError("broken for the test") }
+        return LogExtent(
+            createdNanoseconds: 1, firstSequence: 1, lastSequence: UInt64(stream.messages.count))
+    }
+
+    func anchor(at sequence: UInt64) throws(EventLogError) -> LogAnchor? {
+        if isBroken { throw EventLogError("broken for the test") }
+        return stream.messages.first { $0.position.sequence == sequence }.map { message in
+            LogAnchor(
+                sequence: sequence, brokerMilliseconds: message.position.brokerMilliseconds,
+                payloadHash: message.payload.withUnsafeBytes { XXHash64.hash($0) })
+        }
+    }
+
     func open(partition: Int, from sequence: UInt64) throws(EventLogError) {
         if isBroken { throw EventLogError("broken for the test") }
         next[partition] = sequence
@@ -44,16 +65,26 @@ final class InMemoryLog: EventLog {
         if isBroken { throw EventLogError("broken for the test") }
         var result: [LogMessage] = []
         for (partition, sequence) in next.sorted(by: { $0.key < $1.key }) {
-            let rest = stream.messages[partition, default: []].dropFirst(Int(sequence) - 1)
-            result += rest.prefix(batchSize)
-            next[partition] = sequence + UInt64(rest.prefix(batchSize).count)
+            let rest = rest(of: partition, from: sequence).prefix(batchSize)
+            result += rest
+            if let last = rest.last { next[partition] = last.position.sequence + 1 }
         }
         return result
     }
 
+    private func rest(of partition: Int, from sequence: UInt64) -> [LogMessage] {
+        stream.messages.filter {
+            $0.partition == partition && $0.position.sequence >= sequence
+        }
+    }
+
+    /// As often as the test says.
+    var readings = 1
+
+    func readingCount(of partition: Int) -> Int { readings }
+
     func isCaughtUp(partition: Int) -> Bool {
-        let count = stream.messages[partition, default: []].count
-        return next[partition].map { Int($0) == count + 1 } ?? false
+        next[partition].map { rest(of: partition, from: $0).isEmpty } ?? false
     }
 }
 
@@ -73,16 +104,65 @@ final class InMemoryTables: AggregateTables {
     private(set) var progress: [Int: PartitionProgress] = [:]
     private(set) var deadLetters: [DeadLetter] = []
     private(set) var owners: [Int: Ownership] = [:]
+    private(set) var lost: [LostRange] = []
+    /// What the crash ledger says at the next acquisition.
+    var crashCount = 0
+    private(set) var begun: [UInt64: Int] = [:]
+    private var anchors: [Int: [LogAnchor]] = [:]
     /// Struck by the next flush.
     var nextFault: Fault?
     var isDown = false
 
-    func acquire(partition: Int, nonce: UniqueID) throws(TablesError) -> Acquisition {
+    func share() throws(TablesError) -> SharingView {
         if isDown { throw .unavailable("down for the test") }
+        return SharingView(me: "test", instances: ["test"], owners: [:])
+    }
+
+    func leave() {}
+
+    func acquire(_ claim: Claim) throws(TablesError) -> ClaimOutcome {
+        if isDown { throw .unavailable("down for the test") }
+        let partition = claim.partition
+        let former = owners[partition]
         let owner = Ownership(
-            partition: partition, nonce: nonce, epoch: (owners[partition]?.epoch ?? 0) + 1)
+            partition: partition, generation: former?.generation ?? 1, nonce: claim.nonce,
+            epoch: (former?.epoch ?? 0) + 1)
         owners[partition] = owner
-        return .owned(owner, progress[partition] ?? PartitionProgress())
+        // Of all partitions, which only costs a few lookups more.
+        let newest = cells.keys.max()
+        return .owned(
+            owner,
+            PartitionStanding(
+                progress: progress[partition] ?? PartitionProgress(), streamCreatedNanoseconds: 1,
+                anchors: anchors[partition] ?? [], newestWindow: newest?.window,
+                crashCount: crashCount, begunSequence: begun.keys.max(),
+                lostRangeCount: lost.count))
+    }
+
+    func reposition(
+        _ move: Reposition, under ownership: Ownership
+    ) throws(TablesError) -> Ownership {
+        let partition = ownership.partition
+        guard owners[partition] == ownership else { throw .fenced(partition: partition) }
+        let next = Ownership(
+            partition: partition, generation: ownership.generation + 1, nonce: ownership.nonce,
+            epoch: ownership.epoch)
+        owners[partition] = next
+        var moved = progress[partition] ?? PartitionProgress()
+        moved.committedSequence = move.committedSequence
+        moved.replayFromSequence = move.replayFromSequence
+        moved.countedThroughSequence = move.countedThroughSequence
+        progress[partition] = moved
+        anchors[partition] = move.anchors
+        lost += move.lost
+        return next
+    }
+
+    func beginMessage(
+        _ sequence: UInt64, under ownership: Ownership
+    ) throws(TablesError) -> Int {
+        begun[sequence, default: 0] += 1
+        return begun[sequence] ?? 0
     }
 
     func renew(_ ownership: Ownership) throws(TablesError) {
@@ -114,6 +194,11 @@ final class InMemoryTables: AggregateTables {
             throw .fenced(partition: partition)
         }
         progress[partition] = batch.progress
+        if let found = batch.anchors { anchors[partition] = found }
+        if batch.clearsCrashLedger {
+            begun = [:]
+            crashCount = 0
+        }
         for row in batch.cells { cells[row.key] = row }
         for row in batch.sessions { sessions[row.key] = row }
         deadLetters += batch.deadLetters

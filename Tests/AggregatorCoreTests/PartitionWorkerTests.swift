@@ -52,7 +52,8 @@ private struct Fixture {
         let time = time
         let nonces = Mutex(SeededGenerator(seed: UInt64(name.utf8.reduce(0) { $0 + Int($1) })))
         return PartitionWorker(
-            name: name, partitions: partitions, log: log ?? self.log, tables: tables,
+            name: name, partitions: partitions, partitionCount: partitions.count,
+            log: log ?? self.log, tables: tables,
             decoder: MessageDecoder(partitioning: partitioning),
             environment: .init(
                 instant: { time.instant }, unixMilliseconds: { time.milliseconds },
@@ -112,7 +113,7 @@ private struct Fixture {
     for partition in partitions {
         #expect(fixture.total(partition) == 50)
         #expect(fixture.counted(partition) == 50)
-        #expect(fixture.tables.progress[partition]?.committedSequence == 10)
+        #expect(fixture.tables.progress[partition]?.counters.messages == 10)
     }
 }
 

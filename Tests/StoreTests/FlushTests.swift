@@ -127,7 +127,7 @@ import Windowing
                 let number = UInt64.random(
                     in: 1...(random.chance(50) ? 30 : SessionSequence.maximumNumber),
                     using: &random)
-                guard row.counted.insert(number) else {
+                guard row.counted.insert(number) == .inserted else {
                     row.duplicates += 1
                     continue
                 }

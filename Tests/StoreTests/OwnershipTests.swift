@@ -11,11 +11,11 @@ import Windowing
         try withSchema { url in
             let store = try AggregateStore(connect(url))
             let owned = try #require(try acquire(store, owner: "a"))
-            #expect(owned.progress == PartitionProgress())
+            #expect(owned.standing.progress == PartitionProgress())
             #expect(owned.ownership.epoch == 1)
             #expect(owned.ownership.generation == 1)
-            #expect(owned.anchors == [])
-            #expect(owned.streamCreatedNanoseconds == nil)
+            #expect(owned.standing.anchors == [])
+            #expect(owned.standing.streamCreatedNanoseconds == nil)
         }
     }
 
@@ -41,7 +41,7 @@ import Windowing
             #expect(throws: FlushError.fenced) {
                 try store.flush(batch(from: 0, to: 1), by: former)
             }
-            #expect(try store.renew(owned.ownership, activity: .draining))
+            #expect(try store.renew(owned.ownership))
         }
     }
 
@@ -55,16 +55,17 @@ import Windowing
 
     @Test func `a released partition can be taken at once, with its progress`() throws {
         try withOwnedPartition { store, ownership, _ in
-            let written = batch(from: 0, to: 9)
+            var written = batch(from: 0, to: 9)
             let anchors = [
-                StreamAnchor(sequence: 9, brokerNanoseconds: .max, payloadHash: .max),
-                StreamAnchor(sequence: 1, brokerNanoseconds: 5, payloadHash: 0),
+                LogAnchor(sequence: 9, brokerMilliseconds: .max, payloadHash: .max),
+                LogAnchor(sequence: 1, brokerMilliseconds: 5, payloadHash: 0),
             ]
-            _ = try store.flush(written, by: ownership, anchors: anchors)
+            written.anchors = anchors
+            _ = try store.flush(written, by: ownership)
             #expect(try store.release(ownership))
             let owned = try #require(try acquire(store, owner: "b", nonce: 2))
-            #expect(owned.progress == written.progress)
-            #expect(owned.anchors == anchors)
+            #expect(owned.standing.progress == written.progress)
+            #expect(owned.standing.anchors == anchors)
         }
     }
 
@@ -75,7 +76,8 @@ import Windowing
             let next = try store.reposition(
                 Reposition(
                     expectedSequence: 50, committedSequence: 20, replayFromSequence: 21,
-                    startsGeneration: true, streamCreatedNanoseconds: 77, anchors: [],
+                    countedThroughSequence: 22, startsGeneration: true,
+                    streamCreatedNanoseconds: 77, anchors: [],
                     lost: [LostRange(sequences: 21...50, reason: "truncated")]),
                 by: ownership)
             #expect(throws: FlushError.fenced) {
@@ -93,7 +95,7 @@ import Windowing
             #expect(lost == "21-50 truncated")
             let owned = try #require(try acquire(store, owner: "a", nonce: 3))
             #expect(owned.ownership.generation == 2)
-            #expect(owned.streamCreatedNanoseconds == 77)
+            #expect(owned.standing.streamCreatedNanoseconds == 77)
         }
     }
 

@@ -12,7 +12,7 @@ import Windowing
         try withOwnedPartition { store, ownership, url in
             var session = SessionRow(key: SessionKey(client: "c", session: .zero), lastSequence: 1)
             for number in numbers {
-                session.events += session.counted.insert(number) ? 1 : 0
+                session.events += session.counted.insert(number) == .inserted ? 1 : 0
             }
             _ = try store.flush(batch(from: 0, to: 1, sessions: [session]), by: ownership)
             let rows = try connect(url).query(

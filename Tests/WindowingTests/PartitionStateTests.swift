@@ -26,7 +26,8 @@ private struct Tables {
 private struct Pipeline {
     var log: [(block: [UInt8], position: PartitionState.Position)] = []
     var tables = Tables()
-    var state = PartitionState(partition: 0, progress: PartitionProgress())
+    var state = PartitionState(
+        partition: 0, progress: PartitionProgress(), newestWindow: nil)
     var limits = PartitionState.Limits()
 
     mutating func append(_ events: [(Event, received: Int64)], brokerMilliseconds: Int64) {
@@ -74,7 +75,9 @@ private struct Pipeline {
 
     /// Drops the state and makes it anew from the tables, as after a crash.
     mutating func restart() {
-        state = PartitionState(partition: 0, progress: tables.progress, limits: limits)
+        state = PartitionState(
+            partition: 0, progress: tables.progress,
+            newestWindow: tables.cells.keys.max()?.window, limits: limits)
         var next = Int(tables.progress.replayFromSequence)
         while next <= Int(tables.progress.committedSequence) {
             let (block, position) = log[next - 1]

@@ -1,0 +1,94 @@
+internal import Store
+internal import Telemetry
+internal import Windowing
+
+/// A partition that a worker owns: the right to write it, and what is in memory of it.
+final class OwnedState {
+    let ownership: Ownership
+    var state: PartitionState
+    /// The counters of the last commit.
+    var flushedCounters: PartitionCounters
+    var nextFlush: ContinuousClock.Instant
+    var leaseRenewedAt: ContinuousClock.Instant
+    let lostRangeCount: Int
+
+    /// The ``EventLog/readingCount(of:)`` for which the log was found to be the one that was read before.
+    var verifiedReading: Int?
+    let logCreatedNanoseconds: Int64
+    /// Anchors up to the last commit.
+    private(set) var trail: AnchorTrail
+    /// The message counted last, if any was since the last commit.
+    private var lastMessage: LogMessage?
+
+    /// Messages that are still counted one by one, because an earlier owner crashed here again and again.
+    var cautiousMessageCount: Int
+    /// Whether the crash ledger holds something of the partition.
+    var hasCrashes: Bool
+
+    init(
+        _ ownership: Ownership, _ standing: PartitionStanding, _ state: PartitionState,
+        logCreatedNanoseconds: Int64, nextFlush: ContinuousClock.Instant,
+        now: ContinuousClock.Instant
+    ) {
+        self.ownership = ownership
+        self.state = state
+        self.nextFlush = nextFlush
+        self.logCreatedNanoseconds = logCreatedNanoseconds
+        flushedCounters = state.progress.counters
+        leaseRenewedAt = now
+        lostRangeCount = standing.lostRangeCount
+        trail = AnchorTrail(standing.anchors)
+        let isSuspect =
+            standing.crashCount >= CrashCaution.crashCountMax || standing.begunSequence != nil
+        cautiousMessageCount = isSuspect ? CrashCaution.messageCount : 0
+        hasCrashes = standing.crashCount > 0 || standing.begunSequence != nil
+    }
+
+    /// The newest message known of the log.
+    var newestAnchor: LogAnchor? {
+        lastMessage.map(LogAnchor.init) ?? trail.newest
+    }
+
+    /// A message's effects are in the state.
+    func didApply(_ message: LogMessage) {
+        lastMessage = message
+    }
+
+    /// Adds to a flush what the log is to be recognised by.
+    func complete(_ batch: inout FlushBatch) {
+        if let lastMessage {
+            trail.append(LogAnchor(lastMessage))
+            batch.anchors = trail.anchors
+        }
+        batch.logCreatedNanoseconds = logCreatedNanoseconds
+        batch.clearsCrashLedger = hasCrashes
+    }
+
+    /// A flush is committed.
+    func didFlush(_ batch: FlushBatch, at instant: ContinuousClock.Instant) {
+        state.confirm(batch)
+        flushedCounters = batch.progress.counters
+        leaseRenewedAt = instant
+        lastMessage = nil
+        hasCrashes = false
+    }
+}
+
+/// When to suspect a message of crashing whoever counts it, and what to do.
+enum CrashCaution {
+    /// Processes that may die one after the other without a commit, before messages are counted one by one.
+    static let crashCountMax = 3
+    /// How many messages are then counted one by one.
+    static let messageCount = 1000
+    /// How often counting a message may begin; beyond, it is set aside.
+    static let beginCountMax = 2
+}
+
+extension LogAnchor {
+    init(_ message: LogMessage) {
+        self.init(
+            sequence: message.position.sequence,
+            brokerMilliseconds: message.position.brokerMilliseconds,
+            payloadHash: message.payload.withUnsafeBytes { XXHash64.hash($0, seed: 0) })
+    }
+}
