@@ -105,7 +105,7 @@ private struct ChaosRun {
         if isExact {
             removeFolder(keptFolder)
         } else {
-            keepLogs()
+            pipeline.keepLogs(in: keptFolder)
         }
         let again = "repeat with QOE_CHAOS_SEED=\(seed) QOE_CHAOS_SECONDS=\(seconds) "
             + "QOE_CHAOS_FAULTS=\(faults.map(\.rawValue).joined(separator: ",")) "
@@ -166,15 +166,5 @@ private struct ChaosRun {
 
     private func judge(_ state: OpLog.State, _ faultLog: FaultLog.State) throws -> Verdict {
         try Verdict(pipeline, state, faultLog.restorations, keep: keptFolder)
-    }
-
-    private func keepLogs() {
-        let manager = FileManager.default
-        let names = (try? manager.contentsOfDirectory(atPath: pipeline.folder)) ?? []
-        for name in names where name.hasSuffix(".log") {
-            try? manager.removeItem(atPath: "\(keptFolder)/\(name)")
-            try? manager.copyItem(
-                atPath: "\(pipeline.folder)/\(name)", toPath: "\(keptFolder)/\(name)")
-        }
     }
 }

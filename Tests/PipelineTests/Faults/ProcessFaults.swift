@@ -120,7 +120,7 @@ struct ProcessFaults {
 
     // MARK: - The stream's store
 
-    private var store: String { "\(pipeline.folder)/nats/jetstream" }
+    private var store: String { pipeline.streamStore }
 
     /// Copies the store, goes on for a while, and puts the copy in its place.
     private mutating func restore() throws {

@@ -31,7 +31,8 @@ final class OpLog: Sendable {
             state.unknown.removeFirst(samples.count)
             for _ in 0..<duplicates {
                 // One in four from the beginning of the run.
-                let pool = random.chance(25) ? state.accepted.prefix(500) : state.accepted[...]
+                let isOld = random.chance(25)
+                let pool = isOld ? state.accepted.prefix(500) : state.accepted[...]
                 guard let sample = pool.randomElement(using: &random) else { break }
                 let age = state.firstSent[sample.eventID].map { ContinuousClock.now - $0 }
                 guard sample.numbered != nil || age.map({ $0 < Self.repeatableFor }) == true else {
@@ -41,6 +42,15 @@ final class OpLog: Sendable {
                 state.duplicatesSent += 1
             }
             return samples
+        }
+    }
+
+    /// From here on nothing that is accepted now and has no number is sent again.
+    func repeatNoUnnumbered() {
+        state.withLock { state in
+            for sample in state.accepted where sample.numbered == nil {
+                state.firstSent[sample.eventID] = .now.advanced(by: Self.repeatableFor * -2)
+            }
         }
     }
 

@@ -135,6 +135,20 @@ final class Pipeline: Sendable {
         #expect(found, "ingest does not listen")
     }
 
+    /// Where nats-server keeps its streams.
+    var streamStore: String { "\(folder)/nats/jetstream" }
+
+    /// Copies what the programs said into another folder.
+    func keepLogs(in folder: String) {
+        let manager = FileManager.default
+        let names = (try? manager.contentsOfDirectory(atPath: self.folder)) ?? []
+        for name in names where name.hasSuffix(".log") {
+            try? manager.removeItem(atPath: "\(folder)/\(name)")
+            try? manager.copyItem(
+                atPath: "\(self.folder)/\(name)", toPath: "\(folder)/\(name)")
+        }
+    }
+
     /// Kills what still runs.
     func stop() {
         for process in running.withLock({ $0.values.map { $0 } }) { try? process.kill() }
