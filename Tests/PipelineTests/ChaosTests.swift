@@ -14,7 +14,7 @@ private let seconds = environment["QOE_CHAOS_SECONDS"].flatMap { Int($0) } ?? 20
 
 /// What a run of the test suite does without being asked: all that needs no rights and no minutes.
 private let usualFaults = ChaosFault.allCases.filter {
-    ![.natsDisk, .postgresDisk, .restore].contains($0)
+    ![.natsDisk, .postgresDisk].contains($0)
 }
 
 private func chosenFaults() throws -> [ChaosFault] {

@@ -12,6 +12,8 @@ final class PostgresPair: Sendable {
     struct Nodes: Sendable {
         var primary: PostgresServer
         var replica: PostgresServer?
+        /// By the folder of the server on it.
+        var volumes: [String: Volume] = [:]
     }
 
     private let folder: String
@@ -20,21 +22,23 @@ final class PostgresPair: Sendable {
     private let count = Mutex(1)
     /// In the order in which clients try them.
     let links: [TCPProxy]
-    let volume: Volume?
+    private let isSmall: Bool
+    /// An empty cluster takes 40 MB, and its log at least as much.
+    private static let volumeMebibytes = 400
 
     /// - Parameters:
     ///   - hasReplica: Copying costs a second.
-    ///   - isSmall: Puts the first primary on a volume that can be filled.
+    ///   - isSmall: Puts each server on a volume that can be filled.
     init(folder: String, hasReplica: Bool, isSmall: Bool) throws {
         self.folder = folder
+        self.isSmall = isSmall
         let first = "\(folder)/postgres-1"
-        // An empty cluster takes 40 MB, and its log at least as much.
-        volume = isSmall ? Volume(path: first, mebibytes: 400) : nil
+        let volume = isSmall ? Volume(path: first, mebibytes: Self.volumeMebibytes) : nil
         let primary = try PostgresServer(Self.settings(first))
         let connection = try PostgresConnection(to: PostgresConnectionString(primary.url))
         _ = try Schema().migrate(connection)
         connection.close()
-        nodes = Mutex(Nodes(primary: primary))
+        nodes = Mutex(Nodes(primary: primary, volumes: volume.map { [first: $0] } ?? [:]))
         let sparePort = try freeLoopbackPort()
         links = [try TCPProxy(to: primary.port), try TCPProxy(to: sparePort)]
         if hasReplica { try makeReplica(port: sparePort) }
@@ -49,6 +53,8 @@ final class PostgresPair: Sendable {
 
     var primary: PostgresServer { nodes.withLock { $0.primary } }
     var replica: PostgresServer? { nodes.withLock { $0.replica } }
+    /// What the primary's data is on.
+    var volume: Volume? { nodes.withLock { $0.volumes[$0.primary.settings.dataFolder] } }
 
     /// What clients use: both links, of which the one to a server that takes writes is wanted.
     var url: String {
@@ -71,7 +77,10 @@ final class PostgresPair: Sendable {
         }
         try old.kill()
         try replica.promote()
-        nodes.withLock { $0 = Nodes(primary: replica) }
+        nodes.withLock { nodes in
+            nodes.primary = replica
+            nodes.replica = nil
+        }
         return old
     }
 
@@ -87,8 +96,7 @@ final class PostgresPair: Sendable {
         try old.kill()
         let gone = old.settings.dataFolder
         let port = old.port
-        // The small volume is a place for the first primary only.
-        if gone == volume?.path { volume?.unmount() }
+        nodes.withLock { $0.volumes.removeValue(forKey: gone) }?.unmount()
         try? FileManager.default.removeItem(atPath: gone)
         try makeReplica(port: port)
     }
@@ -101,6 +109,10 @@ final class PostgresPair: Sendable {
         var settings = Self.settings("\(folder)/postgres-\(number)")
         settings.port = port
         settings.primaryURL = primary.superuserURL()
+        let folder = settings.dataFolder
+        if isSmall, let volume = Volume(path: folder, mebibytes: Self.volumeMebibytes) {
+            nodes.withLock { $0.volumes[folder] = volume }
+        }
         let replica = try PostgresServer(settings)
         nodes.withLock { $0.replica = replica }
     }
@@ -126,6 +138,6 @@ final class PostgresPair: Sendable {
         let nodes = nodes.withLock { $0 }
         try? nodes.primary.kill()
         try? nodes.replica?.kill()
-        volume?.unmount()
+        for volume in nodes.volumes.values { volume.unmount() }
     }
 }
