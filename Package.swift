@@ -196,7 +196,7 @@ let package = Package(
         tests("LocalStack", ["OwnedThreads", "Postgres", "TestKit"]),
         tests(
             "AggregatorCore",
-            ["Blocks", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
+            ["Blocks", "Store", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
         // The executables of all tiers together; named so that they are built.
         .testTarget(
             name: "PipelineTests",

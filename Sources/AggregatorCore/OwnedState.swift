@@ -15,6 +15,8 @@ final class OwnedState {
     /// The ``EventLog/readingCount(of:)`` for which the log was found to be the one that was read before.
     var verifiedReading: Int?
     let logCreatedNanoseconds: Int64
+    /// Where the log began when the partition was begun.
+    let firstSequence: UInt64
     /// Anchors up to the last commit.
     private(set) var trail: AnchorTrail
     /// The message counted last, if any was since the last commit.
@@ -27,13 +29,13 @@ final class OwnedState {
 
     init(
         _ ownership: Ownership, _ standing: PartitionStanding, _ state: PartitionState,
-        logCreatedNanoseconds: Int64, nextFlush: ContinuousClock.Instant,
-        now: ContinuousClock.Instant
+        _ extent: LogExtent, nextFlush: ContinuousClock.Instant, now: ContinuousClock.Instant
     ) {
         self.ownership = ownership
         self.state = state
         self.nextFlush = nextFlush
-        self.logCreatedNanoseconds = logCreatedNanoseconds
+        logCreatedNanoseconds = extent.createdNanoseconds
+        firstSequence = extent.firstSequence
         flushedCounters = state.progress.counters
         leaseRenewedAt = now
         lostRangeCount = standing.lostRangeCount

@@ -145,12 +145,19 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         let now = environment.instant()
         guard nextShare <= now else { return }
         nextShare = now + timing.retryInterval
+        let extent: LogExtent
         do throws(EventLogError) {
             // Who cannot read must not be counted on.
-            _ = try log.extent()
+            extent = try log.extent()
         } catch {
             report(error)
             return
+        }
+        // What is removed before it was read is found when the partition is begun anew.
+        for partition in partitions {
+            guard case .owned(let owned) = phases[partition] else { continue }
+            let next = owned.state.progress.committedSequence &+ 1
+            if extent.firstSequence > max(next, owned.firstSequence) { try abandon(partition) }
         }
         let view = try tables.share()
         nextShare = now + timing.lease / 3
@@ -252,7 +259,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
             limits: limits)
         phases[partition] = .owned(
             OwnedState(
-                ownership, standing, state, logCreatedNanoseconds: extent.createdNanoseconds,
+                ownership, standing, state, extent,
                 nextFlush: now + timing.flushInterval, now: now))
         metrics.recordOwned(ownedCount, worker: name)
         lastFailure = nil

@@ -33,6 +33,9 @@ package final class BlockPublisher: Sendable {
     private let isReady = Atomic(false)
     private let signal = Monitor(Signal())
     private let thread: Mutex<OwnedThread?> = Mutex(nil)
+    private let onLoss: @Sendable (StreamLoss) -> Void
+    /// The highest sequence that each stream has acknowledged; the thread's own.
+    private let acknowledged = Mutex<[String: UInt64]>([:])
 
     /// What wakes the thread.
     private struct Signal {
@@ -64,9 +67,12 @@ package final class BlockPublisher: Sendable {
     ///   - connector: Stays the caller's, who stops it after the publisher.
     ///   - producer: A random identifier, new at every start of the process: block numbers start
     ///     from 1 with it.
+    ///   - onLoss: Told on the publisher's thread when a stream has lost what it had acknowledged.
     package init(
-        connector: NATSConnector, producer: UniqueID, settings: PublisherSettings
+        connector: NATSConnector, producer: UniqueID, settings: PublisherSettings,
+        onLoss: @escaping @Sendable (StreamLoss) -> Void = { _ in }
     ) {
+        self.onLoss = onLoss
         self.connector = connector
         self.producer = producer
         self.settings = settings
@@ -316,7 +322,10 @@ extension BlockPublisher {
                 counter: counters.blocksDisconnected)
             return
         }
-        while let block = lane.nextToSend(deadline: .now + settings.acknowledgementLimit) {
+        let before = acknowledged.withLock { $0[lane.stream] ?? 0 }
+        while let block = lane.nextToSend(
+            deadline: .now + settings.acknowledgementLimit, acknowledgedBefore: before)
+        {
             counters.blocksSent.add(1, ordering: .relaxed)
             counters.bytesSent.add(block.payload.count, ordering: .relaxed)
             failpoint(.ingestBeforePublish)
@@ -354,8 +363,9 @@ extension BlockPublisher {
             PublishAnswer($0, status: status, stream: lane.stream)
         }
         switch result {
-        case .stored:
+        case .stored(let sequence):
             failpoint(.ingestAcknowledged)
+            noteStored(sequence, block, inStream: lane.stream)
             counters.blocksAcknowledged.add(1, ordering: .relaxed)
             counters.eventsAcknowledged.add(block.eventCount, ordering: .relaxed)
             byteCount.subtract(block.byteCount, ordering: .relaxed)
@@ -371,6 +381,25 @@ extension BlockPublisher {
                 counter: counters.blocksRefused)
         }
         return token.lane
+    }
+
+    /// A stream gives out ever higher sequences; one that gives out again what it had acknowledged before the block
+    /// left has lost it.
+    private func noteStored(
+        _ sequence: UInt64, _ block: PublishLane.Queue.Sent, inStream stream: String
+    ) {
+        let highest = acknowledged.withLock { acknowledged -> UInt64 in
+            let highest = acknowledged[stream] ?? 0
+            let hasLost = sequence <= block.acknowledgedBefore
+            // Blocks that left before this answer came back say the same once more; it is told once.
+            acknowledged[stream] = hasLost ? sequence : max(highest, sequence)
+            return highest
+        }
+        guard sequence <= block.acknowledgedBefore, sequence <= highest,
+            block.acknowledgedBefore <= highest
+        else { return }
+        counters.streamLosses.add(1, ordering: .relaxed)
+        onLoss(StreamLoss(stream: stream, sequences: sequence...highest))
     }
 
     private func expire(now: ContinuousClock.Instant) -> [Int] {

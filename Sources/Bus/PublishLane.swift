@@ -94,12 +94,15 @@ final class PublishLane: Sendable {
     }
 
     /// The block to send now, if there is one and it may leave.
-    func nextToSend(deadline: ContinuousClock.Instant) -> Queue.Block? {
+    func nextToSend(
+        deadline: ContinuousClock.Instant, acknowledgedBefore: UInt64
+    ) -> Queue.Block? {
         state.withLock { state in
             if state.queue.wantsBlock {
                 state.seal()
             }
-            return state.queue.nextToSend(deadline: deadline)
+            return state.queue.nextToSend(
+                deadline: deadline, acknowledgedBefore: acknowledgedBefore)
         }
     }
 

@@ -18,11 +18,15 @@ struct PublishQueue<Waiter> {
         let byteCount: Int
         let eventCount: Int
         let waiters: [Waiter]
+        /// The highest sequence that the stream had acknowledged when the block left; 0 when it had none, or the
+        /// block never left.
+        let acknowledgedBefore: UInt64
 
-        init(_ block: Block) {
+        init(_ block: Block, acknowledgedBefore: UInt64 = 0) {
             byteCount = block.payload.count
             eventCount = block.eventCount
             waiters = block.waiters
+            self.acknowledgedBefore = acknowledgedBefore
         }
     }
 
@@ -68,10 +72,13 @@ struct PublishQueue<Waiter> {
     }
 
     /// The block to send now, which counts as in flight from here on.
-    mutating func nextToSend(deadline: ContinuousClock.Instant) -> Block? {
+    mutating func nextToSend(
+        deadline: ContinuousClock.Instant, acknowledgedBefore: UInt64 = 0
+    ) -> Block? {
         guard inFlight.count < inFlightMax, !waiting.isEmpty else { return nil }
         let block = waiting.removeFirst()
-        inFlight[block.number] = InFlight(block: Sent(block), deadline: deadline)
+        inFlight[block.number] = InFlight(
+            block: Sent(block, acknowledgedBefore: acknowledgedBefore), deadline: deadline)
         return block
     }
 
@@ -91,7 +98,7 @@ struct PublishQueue<Waiter> {
 
     /// Gives up everything.
     mutating func removeAll() -> [Sent] {
-        let all = inFlight.values.map(\.block) + waiting.map(Sent.init)
+        let all = inFlight.values.map(\.block) + waiting.map { Sent($0) }
         waiting.removeAll()
         inFlight.removeAll()
         byteCount = 0

@@ -14,6 +14,7 @@ final class PublisherCounters: Sendable {
     let refusedTooLarge = Atomic(0)
     let answersLate = Atomic(0)
     let answersUnreadable = Atomic(0)
+    let streamLosses = Atomic(0)
 
     var snapshot: PublisherStatistics {
         PublisherStatistics(
@@ -28,6 +29,7 @@ final class PublisherCounters: Sendable {
             refusedUnavailable: refusedUnavailable.load(ordering: .relaxed),
             refusedTooLarge: refusedTooLarge.load(ordering: .relaxed),
             answersLate: answersLate.load(ordering: .relaxed),
-            answersUnreadable: answersUnreadable.load(ordering: .relaxed))
+            answersUnreadable: answersUnreadable.load(ordering: .relaxed),
+            streamLosses: streamLosses.load(ordering: .relaxed))
     }
 }

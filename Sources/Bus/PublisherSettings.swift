@@ -44,6 +44,8 @@ package struct PublisherStatistics: Sendable, Equatable {
     package var answersLate = 0
     /// Answers that are not JetStream's.
     package var answersUnreadable = 0
+    /// How often a stream gave out sequences again that it had acknowledged before.
+    package var streamLosses = 0
     /// Open, waiting and in flight now, bytes.
     package var byteCount = 0
 }

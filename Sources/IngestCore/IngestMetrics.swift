@@ -85,6 +85,10 @@ struct IngestMetrics: Sendable {
         registry.counter(
             "qoe_ingest_blocks_refused_total", help: "Blocks that JetStream refused."
         ) { link.statistics.map { Double($0.blocksRefused) } }
+        registry.counter(
+            "qoe_ingest_stream_losses_total",
+            help: "Times that a stream lost messages it had acknowledged; the log has the range."
+        ) { link.statistics.map { Double($0.streamLosses) } }
     }
 
     func countAnswer(_ route: Route, status: UInt) {

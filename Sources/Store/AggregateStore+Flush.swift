@@ -30,7 +30,10 @@ extension AggregateStore {
         if !batch.deadLetters.isEmpty {
             steps.append(Self.insert(batch.deadLetters, ownership))
         }
-        if batch.clearsCrashLedger { steps.append(Self.clearCrashes(ownership)) }
+        if batch.clearsCrashLedger {
+            steps.append(
+                Self.clearCrashes(ownership, through: batch.progress.committedSequence))
+        }
         let results = try run(steps.pipeline)
         var receipt = FlushReceipt()
         if let step = steps.cells {
@@ -205,15 +208,19 @@ extension AggregateStore {
             changed_seq = EXCLUDED.changed_seq, changed_at = EXCLUDED.changed_at
         """)
 
-    private static func clearCrashes(_ ownership: PartitionOwnership) -> Step {
+    static func clearCrashes(
+        _ ownership: PartitionOwnership, through sequence: UInt64
+    ) -> Step {
         var parameters = PostgresParameters()
         parameters.append(ownership.stream)
         parameters.append(Int32(clamping: ownership.partition))
+        parameters.append(Int64(clamping: sequence))
         return (clearCrashesStatement, parameters)
     }
 
     private static let clearCrashesStatement = PostgresStatement(
-        "flush_crash_ledger", "DELETE FROM crash_ledger WHERE stream = $1 AND partition = $2")
+        "flush_crash_ledger",
+        "DELETE FROM crash_ledger WHERE stream = $1 AND partition = $2 AND seq <= $3")
 
     static func insert(
         _ letters: [DeadLetter], _ ownership: PartitionOwnership

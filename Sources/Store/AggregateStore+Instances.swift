@@ -5,6 +5,11 @@ package struct LivingInstances: Hashable, Sendable {
     package var instances: Set<String>
     /// The owner of each partition.
     package var owners: [Int: String]
+
+    package init(instances: Set<String>, owners: [Int: String]) {
+        self.instances = instances
+        self.owners = owners
+    }
 }
 
 extension AggregateStore {

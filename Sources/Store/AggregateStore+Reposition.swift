@@ -69,6 +69,9 @@ extension AggregateStore {
         parameters.append(Int64(clamping: move.countedThroughSequence))
         var pipeline = PostgresPipeline()
         pipeline.append(Self.moveProgress, parameters)
+        // Its sequences are of messages that are not there any more.
+        let (clear, everything) = Self.clearCrashes(ownership, through: .max)
+        pipeline.append(clear, everything)
         if !move.lost.isEmpty {
             var parameters = PostgresParameters()
             parameters.append(ownership.stream)

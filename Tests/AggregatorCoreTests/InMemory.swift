@@ -106,8 +106,8 @@ final class InMemoryTables: AggregateTables {
     private(set) var owners: [Int: Ownership] = [:]
     private(set) var lost: [LostRange] = []
     /// What the crash ledger says at the next acquisition.
-    var crashCount = 0
-    private(set) var begun: [UInt64: Int] = [:]
+    var crashCounts: [Int: Int] = [:]
+    private(set) var begun: [Int: [UInt64: Int]] = [:]
     private var anchors: [Int: [LogAnchor]] = [:]
     /// Struck by the next flush.
     var nextFault: Fault?
@@ -135,7 +135,8 @@ final class InMemoryTables: AggregateTables {
             PartitionStanding(
                 progress: progress[partition] ?? PartitionProgress(), streamCreatedNanoseconds: 1,
                 anchors: anchors[partition] ?? [], newestWindow: newest?.window,
-                crashCount: crashCount, begunSequence: begun.keys.max(),
+                crashCount: crashCounts[partition] ?? 0,
+                begunSequence: begun[partition]?.keys.max(),
                 lostRangeCount: lost.count))
     }
 
@@ -161,8 +162,8 @@ final class InMemoryTables: AggregateTables {
     func beginMessage(
         _ sequence: UInt64, under ownership: Ownership
     ) throws(TablesError) -> Int {
-        begun[sequence, default: 0] += 1
-        return begun[sequence] ?? 0
+        begun[ownership.partition, default: [:]][sequence, default: 0] += 1
+        return begun[ownership.partition]?[sequence] ?? 0
     }
 
     func renew(_ ownership: Ownership) throws(TablesError) {
@@ -196,8 +197,9 @@ final class InMemoryTables: AggregateTables {
         progress[partition] = batch.progress
         if let found = batch.anchors { anchors[partition] = found }
         if batch.clearsCrashLedger {
-            begun = [:]
-            crashCount = 0
+            begun[partition]?.keys.filter { $0 <= batch.progress.committedSequence }
+                .forEach { begun[partition]?[$0] = nil }
+            crashCounts[partition] = nil
         }
         for row in batch.cells { cells[row.key] = row }
         for row in batch.sessions { sessions[row.key] = row }

@@ -2,6 +2,7 @@ import AggregatorCore
 import Blocks
 import CoreMetrics
 import Logging
+import Store
 import Synchronization
 import Telemetry
 import TestKit
@@ -60,6 +61,11 @@ private struct Fixture {
                 makeNonce: { nonces.withLock { UniqueID.random(using: &$0) } }),
             metrics: AggregatorMetrics(factory: NOOPMetricsHandler.instance),
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+    }
+
+    /// A right to write partition 0.
+    var ownership: Ownership {
+        Ownership(partition: 0, generation: 1, nonce: .zero, epoch: 1)
     }
 
     func event(_ number: UInt64, of client: Name) -> Event {
@@ -205,4 +211,59 @@ func `a flush that fails in any way counts every event once`(fault: InMemoryTabl
     #expect(fixture.total(0) == 5)
     #expect(fixture.tables.owners.isEmpty)
     #expect(worker.ownedCount == 0)
+}
+
+@Test func `a log that lost its tail and gave the sequences out again is counted exactly once`()
+    throws
+{
+    let fixture = try Fixture()
+    let worker = fixture.worker()
+    for number in 1...20 as ClosedRange<UInt64> { fixture.post(number...number, to: 0) }
+    fixture.run(worker)
+    #expect(fixture.total(0) == 20)
+    // Twelve messages survive, and others take the place of the rest before anybody looks: retries
+    // of two that are gone, and new ones, beyond the old end.
+    fixture.stream.loseTail(after: 12)
+    fixture.log.readings += 1
+    fixture.post(19...20, to: 0)
+    for number in 21...40 as ClosedRange<UInt64> { fixture.post(number...number, to: 0) }
+    fixture.run(worker, turns: 30)
+    #expect(fixture.total(0) == 40)
+    #expect(fixture.counted(0) == 40)
+    #expect(fixture.tables.lost.map(\.sequences) == [13...20])
+    #expect(fixture.tables.owners[0]?.generation == 2)
+}
+
+@Test func `what was read is counted, even if the log loses it before the flush`() throws {
+    let fixture = try Fixture()
+    let worker = fixture.worker()
+    fixture.post(1...2, to: 0)
+    fixture.run(worker)
+    worker.turn(until: fixture.time.instant)
+    fixture.post(3...4, to: 0)
+    worker.turn(until: fixture.time.instant)
+    #expect(fixture.total(0) == 2)
+    fixture.stream.loseTail(after: 1)
+    fixture.log.readings += 1
+    fixture.time.advance(milliseconds: 500)
+    fixture.post(5...6, to: 0)
+    fixture.run(worker)
+    #expect(fixture.total(0) == 6)
+    #expect(fixture.tables.lost.map(\.sequences) == [2...2])
+}
+
+@Test
+func `after three crashes messages are counted one by one, and the one at fault is set aside`()
+    throws
+{
+    let fixture = try Fixture()
+    for number in 1...4 as ClosedRange<UInt64> { fixture.post(number...number, to: 0) }
+    fixture.tables.crashCounts[0] = 3
+    // The second message has killed its reader twice.
+    for _ in 0..<2 { _ = try fixture.tables.beginMessage(2, under: fixture.ownership) }
+    fixture.run(fixture.worker())
+    #expect(fixture.tables.deadLetters.map(\.sequence) == [2])
+    #expect(fixture.tables.deadLetters.map(\.reason) == ["crashes_its_reader"])
+    #expect(fixture.total(0) == 3)
+    #expect(fixture.tables.begun[0]?.isEmpty != false)
 }

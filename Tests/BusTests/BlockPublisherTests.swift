@@ -4,6 +4,7 @@ import NATSClient
 import OwnedThreads
 import PrivateServers
 import Telemetry
+import Synchronization
 import TestKit
 import Testing
 
@@ -17,6 +18,31 @@ struct BlockPublisherTests {
                 #expect(blocks.first?.producer == publisher.producer)
                 #expect(publisher.statistics.eventsAcknowledged == 1)
                 #expect(publisher.statistics.byteCount == 0)
+            }
+        }
+    }
+
+    @Test func `acknowledged messages that a stream has lost are told, to the exact sequence`()
+        throws
+    {
+        try BusFixture.run { bus in
+            let losses = Mutex<[StreamLoss]>([])
+            try bus.withPublisher(onLoss: { loss in losses.withLock { $0.append(loss) } }) {
+                publisher in
+                for number in 1...9 as ClosedRange<UInt64> {
+                    #expect(publisher.publish(number, partition: 3).hasSucceeded)
+                }
+                #expect(losses.withLock { $0 } == [])
+                // Made anew under the same name, as after a power cut that took all of it.
+                let configuration = try bus.jetStream.stream(named: BusStream.events).configuration
+                try bus.jetStream.deleteStream(named: BusStream.events)
+                _ = try bus.jetStream.createStream(configuration)
+                for number in 1...20 as ClosedRange<UInt64> {
+                    #expect(publisher.publish(number, partition: 3).hasSucceeded)
+                }
+                let expected = StreamLoss(stream: BusStream.events, sequences: 1...9)
+                #expect(losses.withLock { $0 } == [expected])
+                #expect(publisher.statistics.streamLosses == 1)
             }
         }
     }

@@ -34,13 +34,15 @@ struct BusFixture {
     /// Runs `body` with a publisher that accepts.
     func withPublisher(
         configure: (inout PublisherSettings) -> Void = { _ in },
+        onLoss: @escaping @Sendable (StreamLoss) -> Void = { _ in },
         _ body: (BlockPublisher) throws -> Void
     ) throws {
         var settings = PublisherSettings(partitioning: streams.partitioning)
         configure(&settings)
         var generator = SystemRandomNumberGenerator()
         let publisher = BlockPublisher(
-            connector: connector, producer: .random(using: &generator), settings: settings)
+            connector: connector, producer: .random(using: &generator), settings: settings,
+            onLoss: onLoss)
         defer { publisher.stop(within: .seconds(1)) }
         guard eventually({ publisher.isAccepting }) else {
             throw PublishError(.unavailable, "the publisher never accepted")

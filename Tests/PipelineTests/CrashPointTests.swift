@@ -136,6 +136,8 @@ private struct CrashPointRun {
 
     /// Has the point's program die there, and starts it again.
     private mutating func visit(_ point: Failpoint) throws {
+        let began = ContinuousClock.now
+        defer { print("TIMING", point.rawValue, ContinuousClock.now - began) }
         let pass = Int.random(in: point.passes, using: &random)
         let program = point.program
         if case .restore = point.provocation {

@@ -45,6 +45,82 @@ import Windowing
         }
     }
 
+    @Test func `a name alone takes a living lease only from its former self`() throws {
+        try withOwnedPartition { store, former, _ in
+            func claim(_ nonce: UInt64, former: [UniqueID]) throws -> Acquisition {
+                try store.acquirePartition(
+                    stream: "EVENTS", partition: 3, owner: "a",
+                    nonce: UniqueID(high: 0, low: nonce),
+                    formerNonces: former, takesOwnLease: false, lease: .seconds(60))
+            }
+            guard case .heldByOther("a", _) = try claim(7, former: [UniqueID(high: 9, low: 9)])
+            else {
+                Issue.record("two processes of one name would take it from each other for ever")
+                return
+            }
+            guard case .acquired(let owned) = try claim(8, former: [former.nonce]) else {
+                Issue.record("the process's own lease is refused to it")
+                return
+            }
+            #expect(owned.standing.crashCount == 0)
+        }
+    }
+
+    @Test func `owners that vanish are counted until something is committed`() throws {
+        try withOwnedPartition { store, _, _ in
+            for nonce in 2...4 as ClosedRange<UInt64> {
+                let owned = try #require(try acquire(store, owner: "a", nonce: nonce))
+                #expect(owned.standing.crashCount == Int(nonce) - 1)
+            }
+            let owned = try #require(try acquire(store, owner: "a", nonce: 5))
+            #expect(try store.beginMessage(1, by: owned.ownership) == 1)
+            #expect(try store.beginMessage(1, by: owned.ownership) == 2)
+            let next = try #require(try acquire(store, owner: "a", nonce: 6))
+            #expect(next.standing.begunSequence == 1)
+            #expect(try store.beginMessage(1, by: owned.ownership) == nil)
+            var written = batch(from: 0, to: 1)
+            written.clearsCrashLedger = true
+            _ = try store.flush(written, by: next.ownership)
+            #expect(try store.release(next.ownership))
+            let last = try #require(try acquire(store, owner: "b", nonce: 7))
+            #expect(last.standing.crashCount == 0)
+            #expect(last.standing.begunSequence == nil)
+        }
+    }
+
+    @Test func `an acquisition knows the newest window, the lost ranges and what was trimmed`()
+        throws
+    {
+        try withOwnedPartition { store, ownership, _ in
+            let rows = ["c", "d"].map { CellRow(key: key($0), cell: Cell(), lastSequence: 4) }
+            var written = batch(from: 0, to: 4, cells: rows)
+            written.logCreatedNanoseconds = 77
+            _ = try store.flush(written, by: ownership)
+            try store.recordTrim(ofStream: "EVENTS", createdNanoseconds: 77, below: 3)
+            try store.recordTrim(ofStream: "EVENTS", createdNanoseconds: 77, below: 2)
+            let owned = try #require(try acquire(store, owner: "a", nonce: 2))
+            #expect(owned.standing.newestWindow == key("c").window)
+            #expect(owned.standing.trimmedBelow == 3)
+            #expect(owned.standing.lostRangeCount == 0)
+            // What was trimmed of another stream of the name says nothing of this one.
+            try store.recordTrim(ofStream: "EVENTS", createdNanoseconds: 78, below: 9)
+            let again = try #require(try acquire(store, owner: "a", nonce: 3))
+            #expect(again.standing.trimmedBelow == 0)
+        }
+    }
+
+    @Test func `living instances and owners are seen, gone ones are not`() throws {
+        try withOwnedPartition { store, _, _ in
+            _ = try store.shareStream("EVENTS", instance: "gone", lease: .zero)
+            _ = try store.shareStream("EVENTS", instance: "b", lease: .seconds(60))
+            let living = try store.shareStream("EVENTS", instance: "a", lease: .seconds(60))
+            #expect(living == LivingInstances(instances: ["a", "b"], owners: [3: "a"]))
+            try store.removeInstance("b")
+            let left = try store.shareStream("EVENTS", instance: "a", lease: .seconds(60))
+            #expect(left.instances == ["a"])
+        }
+    }
+
     @Test func `an expired lease can be taken`() throws {
         try withSchema { url in
             let store = try AggregateStore(connect(url))

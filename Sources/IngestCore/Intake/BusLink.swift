@@ -123,7 +123,16 @@ final class BusLink: Sendable {
             settings.byteCountMax = configuration.inFlightBytesMax
             var random = SystemRandomNumberGenerator()
             let publisher = BlockPublisher(
-                connector: connector, producer: .random(using: &random), settings: settings)
+                connector: connector, producer: .random(using: &random), settings: settings,
+                onLoss: { [logger] loss in
+                    logger.critical(
+                        "a stream has lost messages that it had acknowledged",
+                        metadata: [
+                            "stream": "\(loss.stream)",
+                            "first_seq": "\(loss.sequences.lowerBound)",
+                            "last_seq": "\(loss.sequences.upperBound)",
+                        ])
+                })
             made.withLock { $0 = publisher }
         }
         awaitPublisher()

@@ -96,6 +96,8 @@ struct ProcessFaults {
         let old = try pair.failOver(losing: losing)
         if losing != nil { log.count("lossy-failover") }
         if splitsBrain {
+            // Who has seen the new primary must refuse the old one; before that nobody can know.
+            let mustBeRefused = try random.chance(60) && isInUse(pair.primary)
             try pair.bringBack(old)
             // One that remembers nothing, and connections that must choose again.
             if let program = pipeline.programs.filter({ $0 != .ingest }).randomElement(
@@ -106,10 +108,21 @@ struct ProcessFaults {
             for link in pair.links where random.chance(50) { link.cut() }
             let before = try progress(of: old)
             random.pause(milliseconds: 1000...4000)
-            if try progress(of: old) != before { log.count("commits-left-behind") }
+            if try progress(of: old) != before {
+                log.count("left-behind-writes")
+                if mustBeRefused { log.violation("an old primary was written to") }
+            } else if mustBeRefused {
+                log.count("old-primary-refused")
+            }
         }
         try pair.replace(old)
         random.pause(milliseconds: 0...500)
+    }
+
+    /// Waits until an aggregator has written to a server.
+    private func isInUse(_ server: PostgresServer) throws -> Bool {
+        let before = try progress(of: server)
+        return try eventually(within: .seconds(10)) { try progress(of: server) != before }
     }
 
     private func progress(of server: PostgresServer) throws -> [String: [String]] {
