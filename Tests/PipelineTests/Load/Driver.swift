@@ -6,6 +6,13 @@ import TestKit
 struct Driver {
     let pipeline: Pipeline
     let log: OpLog
+    /// Between two requests.
+    var longestPauseMicroseconds: UInt32 = 30_000
+    /// So many samples are of probes that number them.
+    var numbersAllUntil: Int {
+        get { source.numbersAllUntil }
+        set { source.numbersAllUntil = newValue }
+    }
     private var source: SampleSource
     private var random: SeededGenerator
 
@@ -27,7 +34,7 @@ struct Driver {
                 samples.shuffle(using: &random)
             }
             send(samples, isImpatient: random.chance(3))
-            usleep(UInt32.random(in: 0...30_000, using: &random))
+            usleep(UInt32.random(in: 0...longestPauseMicroseconds, using: &random))
         }
     }
 

@@ -11,6 +11,9 @@ struct SampleSource {
 
     private var random: SeededGenerator
     private var probes: [Probe] = []
+    private var count = 0
+    /// So many samples are of probes that number them.
+    var numbersAllUntil = 0
 
     init(name: String, seed: UInt64) {
         random = SeededGenerator(seed: seed)
@@ -23,7 +26,11 @@ struct SampleSource {
 
     /// - Parameter now: Unix milliseconds.
     mutating func next(now: Int64) -> Sample {
-        let index = Int.random(in: probes.indices, using: &random)
+        var index = Int.random(in: probes.indices, using: &random)
+        count += 1
+        while count <= numbersAllUntil, !probes[index].isNumbered {
+            index = (index + 1) % probes.count
+        }
         // A probe's restart, and numbers that are never sent.
         if random.chance(1) {
             probes[index].session = Self.identifier(&random)
