@@ -61,6 +61,8 @@ extension Failpoint {
         case .ingestDraining, .aggregatorStopping, .aggregatorFenced, .aggregatorTrimRecorded,
             .aggregatorTrimmed, .aggregatorBeforeReposition, .aggregatorRepositioned:
             1...1
+        // Two workers, and one for heartbeats.
+        case .transactionConnected: 1...3
         default: 1...4
         }
     }
@@ -188,7 +190,6 @@ private struct CrashPointRun {
             try pipeline.nats.restart()
         case .fullStream:
             try pipeline.kill(.aggregator(0))
-            try limitStream(isFull: true)
         case .calm:
             try settle()
             load.resume()
@@ -216,6 +217,8 @@ private struct CrashPointRun {
         while process.exit == nil, ContinuousClock.now < deadline {
             switch provocation {
             case .garbage: garbage.publish()
+            // Again and again: ingest sets the limit anew when it has connected to NATS.
+            case .fullStream: try limitStream(isFull: true)
             case .cutDatabase: for link in pipeline.postgres.links { link.cut() }
             default: break
             }
@@ -228,10 +231,13 @@ private struct CrashPointRun {
         let connector = NATSConnector(NATSOptions(urls: [pipeline.nats.url], name: "limit"))
         defer { connector.stop() }
         let stream = JetStream(try connector.waitUntilConnected(within: .seconds(10)))
-        let byteCount = try stream.stream(named: BusStream.events).byteCount
-        _ = try stream.setMaxBytes(
-            Int64(clamping: isFull ? byteCount + byteCount / 2 : 100 * byteCount),
-            ofStream: BusStream.events)
+        let found = try stream.stream(named: BusStream.events)
+        let byteCount = Int64(clamping: found.byteCount)
+        let limit = isFull ? max(byteCount * 19 / 10, byteCount + (512 << 10)) : 4 << 30
+        // nats-server removes the oldest messages of a stream that holds more than a limit set anew, so it must
+        // not be close.
+        guard !isFull || found.configuration.maxBytes > 2 * limit else { return }
+        _ = try stream.setMaxBytes(limit, ofStream: BusStream.events)
     }
 
     /// Stops the load, and waits until everything is accepted and counted.
