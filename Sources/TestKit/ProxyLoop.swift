@@ -147,7 +147,8 @@ final class ProxyLink {
 
     /// Whether it must be looked at without anything happening on its sockets.
     var hasDeadline: Bool {
-        losesReplyUntil != nil || isHalfOpen || !toServer.pending.isEmpty || !toClient.pending.isEmpty
+        losesReplyUntil != nil || isHalfOpen || !toServer.pending.isEmpty
+            || !toClient.pending.isEmpty
     }
 
     /// The sockets that bytes are wanted from; a negative one is not looked at.

@@ -82,17 +82,20 @@ package final class TCPProxy: Sendable {
     /// Resets all connections and stops listening.
     package func stop() {
         order { $0.stops = true }
-        let joined = thread.withLock { $0.take() }
-        guard let joined else { return }
-        joined.join()
+        guard let thread = thread.withLock({ $0.take() }) else { return }
+        thread.join()
+        shared.withLock { $0.hasEnded = true }
         close(wakerInput)
     }
 
     private func order(_ change: (inout ProxyOrders) -> Void) {
-        shared.withLock { change(&$0) }
-        // A full pipe wakes as well.
-        var byte: UInt8 = 0
-        write(wakerInput, &byte, 1)
+        shared.withLock { orders in
+            guard !orders.hasEnded else { return }
+            change(&orders)
+            // A full pipe wakes as well.
+            var byte: UInt8 = 0
+            write(wakerInput, &byte, 1)
+        }
     }
 }
 
@@ -109,6 +112,8 @@ struct ProxyOrders: Sendable {
     var halfOpens = false
     var commitRepliesToLose = 0
     var stops = false
+    /// Nobody obeys any more.
+    var hasEnded = false
     var counts = Counts()
 
     init(target: Int) {

@@ -107,7 +107,8 @@ private struct ChaosRun {
         } else {
             pipeline.keepLogs(in: keptFolder)
         }
-        let again = "repeat with QOE_CHAOS_SEED=\(seed) QOE_CHAOS_SECONDS=\(seconds) "
+        let again =
+            "repeat with QOE_CHAOS_SEED=\(seed) QOE_CHAOS_SECONDS=\(seconds) "
             + "QOE_CHAOS_FAULTS=\(faults.map(\.rawValue).joined(separator: ",")) "
             + "swift test --skip-build --filter ChaosTests"
         #expect(isSettled, "not everything was accepted at last; \(again)")
