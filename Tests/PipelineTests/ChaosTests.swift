@@ -130,13 +130,12 @@ private struct ChaosRun {
             }
         }
         let garbage = OwnedThread(name: "garbage") { [pipeline, log] in
-            var garbage = Garbage(url: pipeline.nats.url, seed: seed &+ 7)
+            var garbage = Garbage(pipeline.connector, seed: seed &+ 7)
             var random = SeededGenerator(seed: seed &+ 8)
             while isOver.withLock({ !$0 }) {
                 random.pause(milliseconds: 200...2000)
                 if garbage.publish() { log.count("garbage") }
             }
-            garbage.stop()
         }
         let links = OwnedThread(name: "link faults") { [pipeline, faults, log] in
             var faults = LinkFaults(pipeline, faults, log, quiet, seed: seed &+ 1_000_000)

@@ -7,8 +7,8 @@ struct Garbage {
     private let connector: NATSConnector
     private var random: SeededGenerator
 
-    init(url: String, seed: UInt64) {
-        connector = NATSConnector(NATSOptions(urls: [url], name: "garbage"))
+    init(_ connector: NATSConnector, seed: UInt64) {
+        self.connector = connector
         random = SeededGenerator(seed: seed)
     }
 
@@ -22,6 +22,4 @@ struct Garbage {
         }
         return (try? connection.publish(bytes, to: BusSubject.events(partition: partition))) != nil
     }
-
-    func stop() { connector.stop() }
 }

@@ -65,6 +65,7 @@ struct TableDump {
         try foundText.write(toFile: "\(name).found", atomically: true, encoding: .utf8)
         let shownCount = 10
         let rest = lines.count > shownCount ? ["\(lines.count) differences"] : []
-        return Array(lines.prefix(shownCount)) + rest + ["see \(name).expected and .found"]
+        // A sketch is long, and the files have all of it.
+        return lines.prefix(shownCount).map { String($0.prefix(200)) } + rest + ["see \(name).expected and .found"]
     }
 }

@@ -39,6 +39,8 @@ final class Pipeline: Sendable {
     let postgres: PostgresPair
     let ingestToNATS: TCPProxy
     let aggregatorsToNATS: TCPProxy
+    /// Of the test itself, past all links.
+    let connector: NATSConnector
     private let settings: Settings
     private let running = Mutex<[Program: PrivateProcess]>([:])
     private let port = Mutex(0)
@@ -49,6 +51,7 @@ final class Pipeline: Sendable {
         natsVolume =
             settings.isSmall ? Volume(path: "\(folder)/nats", mebibytes: 256) : nil
         nats = try NATSServer(.init(dataFolder: "\(folder)/nats"))
+        connector = NATSConnector(NATSOptions(urls: [nats.url], name: "test"))
         postgres = try PostgresPair(
             folder: folder, hasReplica: settings.hasReplica, isSmall: settings.isSmall)
         ingestToNATS = try TCPProxy(to: nats.port)
@@ -153,6 +156,7 @@ final class Pipeline: Sendable {
     func stop() {
         for process in running.withLock({ $0.values.map { $0 } }) { try? process.kill() }
         for link in [ingestToNATS, aggregatorsToNATS] { link.stop() }
+        connector.stop()
         try? nats.kill()
         natsVolume?.unmount()
         postgres.stop()
@@ -180,9 +184,17 @@ extension Pipeline {
         return committed
     }
 
+    /// Whether counting a message has begun and not ended: a crash blames it.
+    func hasBegunMessages() throws -> Bool {
+        try !postgres.table(
+            """
+            SELECT l.stream || l.partition || '|' || l.seq, ARRAY[''] FROM crash_ledger l
+            JOIN partition_progress p USING (stream, partition) WHERE l.seq > p.committed_seq
+            """
+        ).isEmpty
+    }
+
     private func hasCommittedAll() throws -> Bool {
-        let connector = NATSConnector(NATSOptions(urls: [nats.url], name: "check"))
-        defer { connector.stop() }
         let connection = try connector.waitUntilConnected(within: .seconds(10))
         let stream = JetStream(connection)
         let committed = try committed()
