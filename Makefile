@@ -1,14 +1,17 @@
 # One command each; CI calls the same ones.
 #   make run     install what is missing, build, run the local stack until Ctrl-C
 #   make test    install what is missing, build and run every test
+#   make simulate [SEED=n] [SEEDS=m]   the aggregator's core under seeded crashes, zombies and losses
 #   make check   formatting, warnings as errors, the imports that targets declare, docs/configuration.md
 #   make bench   speed and memory as ratios against baselines of the same run
 #   make format  rewrite the sources in the project's format
 
 SWIFT_SOURCES = Package.swift Sources Tests Benchmarks
 RUN_ARGS ?=
+SEED ?= 1
+SEEDS ?= 20000
 
-.PHONY: run build test check format bench dependencies clean
+.PHONY: run build test simulate check format bench dependencies clean
 
 run: dependencies
 	swift build -c release
@@ -20,6 +23,10 @@ build: dependencies
 test: dependencies
 	swift build --build-tests
 	swift test --skip-build
+
+simulate: dependencies
+	swift build -c release --product simulator
+	.build/release/simulator --seed $(SEED) --seeds $(SEEDS)
 
 check: dependencies
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
