@@ -7,7 +7,7 @@ internal import Windowing
 extension World {
     /// Whether rows and counters of clients that do not number are compared as well.
     private var comparesUnnumbered: Bool {
-        !isBrokerClockWild && !isBeyondPromise && !hasReturned
+        !isBrokerClockWild && !isBeyondPromise && !losesIdentifiers
     }
 
     // MARK: At every commit
