@@ -399,7 +399,8 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
                 owned.state.progress.committedSequence &+ 1, owned.firstSequence)
             guard extent.firstSequence <= needed else {
                 throw EventLogError(
-                    "messages of partition \(partition) from \(needed) on may have been removed unread")
+                    "messages of partition \(partition) from \(needed) on may have been removed unread"
+                )
             }
             let isSameStream = extent.createdNanoseconds == owned.logCreatedNanoseconds
             for anchor in known {

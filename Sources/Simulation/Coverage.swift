@@ -63,15 +63,17 @@ package struct Coverage: Sendable {
         for path in paths { a[keyPath: path] += b[keyPath: path] }
     }
 
-    private static var paths: [WritableKeyPath<Coverage, Int>] { [
-        \.events, \.messagesStored, \.messagesRead, \.commits, \.duplicates, \.rowsLoaded,
-        \.acquisitions, \.heldByOther, \.takeovers, \.releases, \.fenced, \.crashes, \.stops,
-        \.freezes, \.freezesBeyondLease, \.unknownDone, \.unknownNotDone, \.silentReconnects,
-        \.ghosts, \.doubled, \.unanswered, \.powerFailures, \.messagesLostByBroker, \.restores,
-        \.recreations, \.sequencesReused, \.purges, \.trims, \.discontinuities, \.moves,
-        \.generations, \.countedThrough, \.lostUnread, \.failovers, \.commitsLost,
-        \.databaseRestarts, \.clockJumps, \.messagesBegun, \.lethalDeaths, \.lethalSetAside,
-        \.innocentSetAside, \.undecodable, \.wrongPartition, \.rejected, \.lateEvents,
-        \.beyondPromise, \.healedRuns, \.convergenceMilliseconds,
-    ] }
+    private static var paths: [WritableKeyPath<Coverage, Int>] {
+        [
+            \.events, \.messagesStored, \.messagesRead, \.commits, \.duplicates, \.rowsLoaded,
+            \.acquisitions, \.heldByOther, \.takeovers, \.releases, \.fenced, \.crashes, \.stops,
+            \.freezes, \.freezesBeyondLease, \.unknownDone, \.unknownNotDone, \.silentReconnects,
+            \.ghosts, \.doubled, \.unanswered, \.powerFailures, \.messagesLostByBroker, \.restores,
+            \.recreations, \.sequencesReused, \.purges, \.trims, \.discontinuities, \.moves,
+            \.generations, \.countedThrough, \.lostUnread, \.failovers, \.commitsLost,
+            \.databaseRestarts, \.clockJumps, \.messagesBegun, \.lethalDeaths, \.lethalSetAside,
+            \.innocentSetAside, \.undecodable, \.wrongPartition, \.rejected, \.lateEvents,
+            \.beyondPromise, \.healedRuns, \.convergenceMilliseconds,
+        ]
+    }
 }

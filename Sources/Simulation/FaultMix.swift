@@ -55,7 +55,8 @@ struct FaultMix {
         case .removals: (purge, trim, idle, readerLost) = (15, 60, 15, 30)
         case .failovers: (failover, databaseRestart, freeze) = (40, 20, 6)
         case .poison: (lethal, undecodable, wrongPartition, crash) = (30, 60, 40, 2)
-        case .traffic: (ghost, doubled, unanswered, refused, late, sentAgain) = (20, 15, 20, 10, 25, 30)
+        case .traffic:
+            (ghost, doubled, unanswered, refused, late, sentAgain) = (20, 15, 20, 10, 25, 30)
         case .calm:
             (crash, freeze, connectionLost, readError) = (0, 0, 0, 0)
             (powerFailure, restore, recreation, purge, failover) = (0, 0, 0, 0, 0)

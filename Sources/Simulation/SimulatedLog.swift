@@ -33,7 +33,8 @@ final class SimulatedLog: EventLog {
         cursors[partition]?.returned.filter { range.contains($0.sequence &- 1) } ?? []
     }
 
-    private func ask<Value>(_ call: World.Call, _ body: () -> Value) throws(EventLogError) -> Value {
+    private func ask<Value>(_ call: World.Call, _ body: () -> Value) throws(EventLogError) -> Value
+    {
         guard host.isAlive else { throw EventLogError("the process is dead") }
         switch world.strike(host, call) {
         case .crashBefore, .crashAfter:

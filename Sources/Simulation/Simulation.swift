@@ -16,9 +16,14 @@
 ///    What was counted before the broker lost it stays counted.
 /// 5. Once nothing goes wrong any more, all of it is counted within ``convergenceMilliseconds``.
 ///
-/// Beyond the promise: a stream that was cut and then had everything removed that the rows could tell it by; and
-/// of events without a number, those stored while the broker's clock jumps, and those in messages that were removed
-/// unread, reported as lost, and came back with an older copy of the stream: they may stay uncounted.
+/// Beyond the promise:
+///
+/// - A stream that was cut and then had everything removed that the rows could tell it by.
+/// - Removals by somebody else that a trim follows before the partition's owner has looked at the log, or that strike
+///   a reader which goes on without a new connection.
+/// - Events without a number that are stored while the broker's clock jumps; that come back with an older copy of
+///   the stream after their messages were removed unread and reported as lost; or whose message got the
+///   sequence of another one that was set aside as crashing its readers before the stream was cut.
 package enum Simulation {
     /// What one run came to.
     package struct Outcome: Sendable {

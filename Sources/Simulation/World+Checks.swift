@@ -7,7 +7,7 @@ internal import Windowing
 extension World {
     /// Whether rows and counters of clients that do not number are compared as well.
     private var comparesUnnumbered: Bool {
-        !isBrokerClockWild && !isBeyondPromise && !hasReturned
+        !isBrokerClockWild && !isBeyondPromise && !losesIdentifiers
     }
 
     // MARK: At every commit
@@ -149,7 +149,7 @@ extension World {
 
     // MARK: At the end
 
-    private func isReportedLost(_ message: StoredMessage) -> Bool {
+    func isReportedLost(_ message: StoredMessage) -> Bool {
         database.rows.lost[message.draft.partition].contains {
             $0.reason != LostRange.goneAfterCounting && $0.sequences.contains(message.sequence)
         }

@@ -23,6 +23,12 @@ extension World {
         where row.anchors.isEmpty && row.progress.committedSequence > broker.lastSequence {
             isBeyondPromise = true
         }
+        // A dead letter names a sequence, which another message gets now: it is not read for its identifiers.
+        if database.rows.letters.contains(where: { key, reason in
+            key.sequence > broker.lastSequence && reason == DeadLetter.crashesItsReader
+        }) {
+            losesIdentifiers = true
+        }
         noteUndetectable()
         guard chance(50) else { return }
         // Grows beyond its old end before anybody looks.
@@ -47,7 +53,7 @@ extension World {
         for message in broker.readable.prefix(while: { $0.sequence < firstBefore })
         where !oracle.processed.contains(message.number) {
             // Removed unread, reported as lost, and there again: by its time it may have been counted.
-            hasReturned = true
+            losesIdentifiers = true
         }
         note("the stream is restored to \(broker.firstSequence)...\(broker.lastSequence)")
         coverage.restores += 1
@@ -98,6 +104,11 @@ extension World {
             let below = LogTrimming.purgeBelow(
                 extent, partitionCount: partitionCount, positions: positions, newest: newest)
         else { return }
+        // A trim covers up what somebody else removed just before, until its owner has looked.
+        let isUnnoticed = broker.branch.prefix(Int(broker.firstSequence) - 1).contains {
+            !oracle.processed.contains($0.number) && !isReportedLost($0)
+        }
+        guard !isUnnoticed else { return }
         let created = broker.createdNanoseconds
         database.commit { rows in
             if let trim = rows.trim, trim.createdNanoseconds == created, trim.below >= below {

@@ -185,7 +185,9 @@ extension World {
     }
 
     private func sendAgain(_ draft: MessageDraft) {
-        for copy in draft.copies { later.append((copy.event, time.milliseconds + pick(100...10_000))) }
+        for copy in draft.copies {
+            later.append((copy.event, time.milliseconds + pick(100...10_000)))
+        }
     }
 
     @discardableResult

@@ -71,8 +71,8 @@ final class World {
     var beginCounts: [UInt64: Int] = [:]
     /// Something happened of which no trace is left; see ``Simulation``.
     var isBeyondPromise = false
-    /// Messages that were removed unread came back with an older copy of the stream; see ``Simulation``.
-    var hasReturned = false
+    /// Events without a number are not exact any more; see ``Simulation``.
+    var losesIdentifiers = false
     private(set) var violation: String?
 
     private let isTraced: Bool

@@ -49,7 +49,8 @@ private struct Fixture {
     }
 
     func worker(
-        _ name: String = "a", log: InMemoryLog? = nil
+        _ name: String = "a", log: InMemoryLog? = nil,
+        limits: PartitionState.Limits = PartitionState.Limits()
     ) -> PartitionWorker<InMemoryLog, InMemoryTables> {
         let time = time
         let nonces = Mutex(SeededGenerator(seed: UInt64(name.utf8.reduce(0) { $0 + Int($1) })))
@@ -60,6 +61,7 @@ private struct Fixture {
             environment: .init(
                 instant: { time.instant }, unixMilliseconds: { time.milliseconds },
                 makeNonce: { nonces.withLock { UniqueID.random(using: &$0) } }),
+            limits: limits,
             metrics: AggregatorMetrics(factory: NOOPMetricsHandler.instance),
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
     }
@@ -267,4 +269,17 @@ func `after three crashes messages are counted one by one, and the one at fault 
     #expect(fixture.tables.deadLetters.map(\.reason) == ["crashes_its_reader"])
     #expect(fixture.total(0) == 3)
     #expect(fixture.tables.begun[0]?.isEmpty != false)
+}
+
+@Test func `what was read with the messages of a fenced partition is counted`() throws {
+    let fixture = try Fixture()
+    let worker = fixture.worker(limits: PartitionState.Limits(dirtyRowCountMax: 1))
+    fixture.run(worker)
+    #expect(worker.ownedCount == partitions.count)
+    // Somebody else takes the first partition, which is found while the second one's messages wait.
+    _ = try fixture.tables.acquire(
+        Claim(partition: 0, nonce: .zero, formerNonces: [], takesOwnLease: false))
+    for partition in partitions { fixture.post(1...5, to: partition) }
+    fixture.run(worker)
+    #expect(fixture.total(1) == 5)
 }

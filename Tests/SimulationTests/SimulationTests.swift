@@ -16,7 +16,8 @@ private let mutationSeedCountMax: UInt64 = 300
     print(campaign.summary)
     #expect(campaign.failure == nil)
     guard campaign.failure == nil, count >= seedCountDefault else { return }
-    for counter in campaign.coverage.all {
+    // That somebody dies three times at the same innocent message is too rare to be asked for.
+    for counter in campaign.coverage.all where counter.name != "innocentSetAside" {
         #expect(counter.count > 0, "\(counter.name) never happened")
     }
 }

@@ -380,3 +380,40 @@ private func storedParts(of cell: Cell) -> Cell.Parts {
     #expect(cell.quantile(0.5, of: .dns) == 15_300_000)
     #expect(cell.quantile(0.95, of: .tcp) == nil)
 }
+
+@Test func `a flush before identifiers are read again keeps where to read them from`() throws {
+    var progress = PartitionProgress()
+    progress.committedSequence = 40
+    progress.committedBrokerMilliseconds = 1_703_347_200_000
+    progress.replayFromSequence = 12
+    var state = PartitionState(partition: 0, progress: progress, newestWindow: nil)
+    let batch = try #require(
+        state.makeFlush(caughtUpAtMilliseconds: 1_703_347_200_000 + 3_600_000))
+    #expect(batch.progress.replayFromSequence == 12)
+}
+
+@Test func `what a log that was cut twice stores anew is counted, wherever it stands`() throws {
+    var progress = PartitionProgress()
+    progress.committedSequence = 2
+    progress.committedBrokerMilliseconds = 1_703_347_200_000
+    progress.countedThroughSequence = 9
+    var state = PartitionState(partition: 0, progress: progress, newestWindow: nil)
+    let old = PartitionState.Position(sequence: 3, brokerMilliseconds: 1_703_347_199_000)
+    let new = PartitionState.Position(sequence: 4, brokerMilliseconds: 1_703_347_201_000)
+    for position in [old, new] {
+        let counted = state.progress.counters.counted
+        var builder = BlockBuilder(
+            partition: 0, producer: .zero, byteCountMax: 1 << 16)
+        let event = Event(
+            id: UniqueID(high: 1, low: position.sequence), clientID: "probe", target: "https://a",
+            measuredAtMilliseconds: 1_703_347_199_000)
+        #expect(builder.append(event, receivedAtMilliseconds: 1_703_347_199_000))
+        let block = try ValidatedBlock(builder.seal(blockNumber: 1))
+        block.withReader { reader in
+            let resolution = state.resolve(reader, at: position)
+            state.install(cells: [], sessions: [])
+            state.apply(reader, resolution, at: position)
+        }
+        #expect(state.progress.counters.counted - counted == (position == new ? 1 : 0))
+    }
+}
