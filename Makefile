@@ -2,13 +2,21 @@
 #   make run     install what is missing, build, run the local stack until Ctrl-C
 #   make test    install what is missing, build and run every test
 #   make check   formatting, warnings as errors, the imports that targets declare, docs/configuration.md
+#   make chaos   MINUTES=10 SEED=1: the whole pipeline under every fault, then the tables against an oracle
+#   make crashpoints SEED=1 SEEDS=20: every program killed at every named point, then the same
 #   make bench   speed and memory as ratios against baselines of the same run
 #   make format  rewrite the sources in the project's format
 
 SWIFT_SOURCES = Package.swift Sources Tests Benchmarks
 RUN_ARGS ?=
 
-.PHONY: run build test check format bench dependencies clean
+# Of make chaos and make crashpoints; the same seed strikes in the same order.
+MINUTES ?= 10
+SEED ?= 1
+SEEDS ?= 1
+FAULTS ?= all
+
+.PHONY: run build test chaos crashpoints check format bench dependencies clean
 
 run: dependencies
 	swift build -c release
@@ -20,6 +28,16 @@ build: dependencies
 test: dependencies
 	swift build --build-tests
 	swift test --skip-build
+
+chaos: dependencies
+	swift build --build-tests
+	QOE_CHAOS_SEED=$(SEED) QOE_CHAOS_SECONDS=$$(( $(MINUTES) * 60 )) QOE_CHAOS_FAULTS=$(FAULTS) \
+		swift test --skip-build --filter ChaosTests
+
+crashpoints: dependencies
+	swift build --build-tests
+	QOE_CRASHPOINT_SEED=$(SEED) QOE_CRASHPOINT_SEEDS=$(SEEDS) \
+		swift test --skip-build --filter CrashPointTests
 
 check: dependencies
 	swift format lint --strict --recursive $(SWIFT_SOURCES)

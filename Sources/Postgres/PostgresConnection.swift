@@ -1,4 +1,5 @@
 internal import CLibPQ
+internal import Failpoints
 
 /// One session of a PostgreSQL server.
 ///
@@ -31,6 +32,7 @@ internal import CLibPQ
         self.timeout = timeout
         self.interrupt = interrupt
         unsafe pointer = try unsafe connect(to: address, interrupt: interrupt)
+        failpoint(.transactionConnected)
     }
 
     deinit {
@@ -200,7 +202,7 @@ extension PostgresConnection {
         }
         let answers: [Answer]
         do {
-            answers = try unsafe send(pipeline, open)
+            answers = try unsafe send(pipeline, open, commitStep: commitStep)
         } catch {
             // Some steps may have left, COMMIT among them only if all were queued; they were not.
             close()
@@ -270,12 +272,15 @@ extension PostgresConnection {
     ///
     /// After a large step it waits until all of it has left, or libpq would gather all steps.
     private func send(
-        _ pipeline: PostgresPipeline, _ open: OpaquePointer
+        _ pipeline: PostgresPipeline, _ open: OpaquePointer, commitStep: Int?
     ) throws(PostgresError) -> [Answer] {
         let deadline = ContinuousClock.now + timeout
         var answers: [Answer] = []
         var preparing: [String: [PostgresTypeID]] = [:]
         for (index, step) in pipeline.steps.enumerated() {
+            if index == commitStep {
+                failpoint(.transactionBeforeCommit) { flushBeforeDying() }
+            }
             let name = step.statement.name
             let parameters = step.makeParameters()
             if let name {
@@ -297,9 +302,15 @@ extension PostgresConnection {
             if parameters.bytes.count > Self.largeByteCount {
                 try unsafe sendQueued(open, deadline)
             }
+            if index == 1, commitStep != nil {
+                failpoint(.transactionBegun) { flushBeforeDying() }
+            }
         }
         guard unsafe PQpipelineSync(open) == 1 else {
             throw unsafe broken(open, statement: nil)
+        }
+        if commitStep != nil {
+            failpoint(.transactionCommitSent) { flushBeforeDying() }
         }
         return answers + [.sync]
     }
@@ -347,6 +358,17 @@ extension PostgresConnection {
                 parameters.typeIDs.map(\.rawValue), values, lengths, formats, 1)
         }
         return sent == 1
+    }
+
+    /// Hands everything queued to the kernel, so that a process that is killed now has sent it.
+    private func flushBeforeDying() {
+        guard let open = unsafe pointer else { return }
+        let deadline = ContinuousClock.now + timeout
+        while unsafe PQflush(open) == 1 {
+            let ready = try? waitForSocket(
+                unsafe PQsocket(open), .write, until: deadline, interrupt: interrupt)
+            guard ready != nil else { return }
+        }
     }
 
     /// Reads one answer; returns the rows when it is a statement's.

@@ -267,7 +267,13 @@ extension AggregateStore {
         SELECT $1, $2, d.seq, d.idx, d.reason, d.detail, d.payload, now()
         FROM unnest($3::bigint[], $4::integer[], $5::text[], $6::text[], $7::bytea[])
             AS d (seq, idx, reason, detail, payload)
-        ON CONFLICT DO NOTHING
+        ON CONFLICT (stream, partition, seq, idx) DO UPDATE SET reason = EXCLUDED.reason,
+            detail = EXCLUDED.detail, payload = EXCLUDED.payload,
+            recorded_at = EXCLUDED.recorded_at, forwarded_at = NULL, forwarded_seq = NULL,
+            replayed_at = NULL, replayed_seq = NULL
+        -- The same letter again changes nothing; another one has the sequence when a stream lost its tail.
+        WHERE (dead_letters.reason, dead_letters.detail, dead_letters.payload)
+            <> (EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.payload)
         """)
 }
 

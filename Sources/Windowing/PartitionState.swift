@@ -71,11 +71,17 @@ package struct PartitionState: Sendable {
     private var sessions = RowCache<SessionID, SessionRow>()
     private var recentIDs: RecentIDs
     private var deadLetters: [DeadLetter] = []
-    /// The broker's time, which never goes back.
+    /// The broker's time, which never goes back, at the message applied last.
     private var brokerMilliseconds: Int64
+    /// The same at the message resolved last.
+    private var resolvedMilliseconds: Int64
+    /// The same at the message remembered last, as far as the messages read again tell.
+    private var rememberedMilliseconds = Int64.min
     private var expectedSequence: UInt64
     /// Whether a flush was made and not yet confirmed; nothing may change until then.
     private var isFlushing = false
+    /// Whether a message was applied, so that every identifier before it has been remembered.
+    private var hasApplied = false
     /// The broker's time at the last sweep of idle rows.
     private var evictedAt = Window(minute: 0)
     /// The first window from which on every row there is in the tables is in memory: a cell that is unknown
@@ -95,6 +101,7 @@ package struct PartitionState: Sendable {
         self.limits = limits
         recentIDs = RecentIDs(countMax: limits.recentIDCountMax)
         brokerMilliseconds = progress.committedBrokerMilliseconds ?? .min
+        resolvedMilliseconds = brokerMilliseconds
         expectedSequence = progress.committedSequence
         authoritativeFrom = newestWindow?.next ?? Window(minute: .min)
     }
@@ -105,24 +112,26 @@ package struct PartitionState: Sendable {
     ///
     /// Called for messages from `progress.replayFromSequence` up to the committed one, before anything is applied.
     package mutating func remember(_ block: BlockReader, at position: Position) {
+        rememberedMilliseconds = max(rememberedMilliseconds, position.brokerMilliseconds)
         for index in 0..<(unsafe block.eventCount) {
             let record = unsafe block.record(index)
             let origin = unsafe block.origin(record.origin)
             guard origin.session == nil,
                 Self.isKept(
                     record.measuredAtMilliseconds,
-                    brokerMilliseconds: position.brokerMilliseconds)
+                    brokerMilliseconds: rememberedMilliseconds)
             else { continue }
             _ = unsafe recentIDs.insert(
                 key(of: record, block.string(origin.client)),
                 content: contentHash(of: record, block),
-                sequence: position.sequence, brokerMilliseconds: position.brokerMilliseconds)
+                sequence: position.sequence, brokerMilliseconds: rememberedMilliseconds)
         }
     }
 
     /// Finds the cells and sessions of a block's events; unknown ones are put on ``pendingLoads``.
     package mutating func resolve(_ block: BlockReader, at position: Position) -> Resolution {
-        let now = max(brokerMilliseconds, position.brokerMilliseconds)
+        resolvedMilliseconds = max(resolvedMilliseconds, position.brokerMilliseconds)
+        let now = resolvedMilliseconds
         var resolution = Resolution()
         let numbers = (0..<(unsafe block.stringTableCount)).map {
             unsafe names.number(of: block.string(UInt32($0)))
@@ -333,6 +342,14 @@ package struct PartitionState: Sendable {
 
     private mutating func advance(to position: Position) {
         precondition(!isFlushing, "a flush is confirmed before more is applied")
+        if position.brokerMilliseconds > brokerMilliseconds,
+            progress.countedThroughSequence >= position.sequence
+        {
+            // Newer than all that was counted: the log was cut again, below the messages that were to be read
+            // a second time.
+            progress.countedThroughSequence = position.sequence &- 1
+        }
+        hasApplied = true
         brokerMilliseconds = max(brokerMilliseconds, position.brokerMilliseconds)
         progress.committedSequence = position.sequence
         progress.committedBrokerMilliseconds = brokerMilliseconds
@@ -370,7 +387,10 @@ package struct PartitionState: Sendable {
     ///   messages wait. Completeness then follows the broker's time alone.
     package mutating func makeFlush(caughtUpAtMilliseconds: Int64?) -> FlushBatch? {
         var next = progress
-        next.replayFromSequence = recentIDs.oldestSequence ?? progress.committedSequence &+ 1
+        // Until the first message is applied, identifiers are perhaps still being read again.
+        if hasApplied {
+            next.replayFromSequence = recentIDs.oldestSequence ?? progress.committedSequence &+ 1
+        }
         let horizon = max(caughtUpAtMilliseconds ?? .min, brokerMilliseconds)
         if horizon > .min {
             let complete = horizon &- Self.completenessGraceMilliseconds
