@@ -1,10 +1,8 @@
 import Bus
 import FoundationEssentials
 import Glibc
-import OwnedThreads
 import Postgres
 import PrivateServers
-import Store
 import TestKit
 import Telemetry
 
@@ -43,6 +41,8 @@ struct AggregatorBenchmark {
             for cellCount in cellCounts {
                 for order in orders {
                     try measure(cellCount, order, folder, database)
+                    // Each line as it is measured, into a file as well.
+                    fflush(nil)
                 }
             }
             if latencySeconds > 0 { try measureLatency(folder, database) }
@@ -194,7 +194,7 @@ struct AggregatorBenchmark {
         var blocks: [(bytes: [UInt8], partition: Int, events: Int)] = []
         let liveCount = live.forEachBlock { blocks.append(($0, $1, $2)) }
 
-        let published = Published()
+        let published = PublishedBlocks()
         let progress = try Progress(drained.url)
         let aggregator = try start(stream, drained.url, folder)
         defer { try? aggregator.kill() }
@@ -226,7 +226,7 @@ struct AggregatorBenchmark {
 
     private func publish(
         _ blocks: [(bytes: [UInt8], partition: Int, events: Int)], at rate: Double,
-        to stream: StoredStream, _ published: Published, watching progress: Progress
+        to stream: StoredStream, _ published: PublishedBlocks, watching progress: Progress
     ) throws -> Int {
         stream.onStored { published.stored($1, $0) }
         defer { stream.onStored(nil) }
@@ -249,85 +249,6 @@ struct AggregatorBenchmark {
             usleep(5000)
         }
         return blocks.count
-    }
-}
-
-/// Reads where the partitions stand.
-private final class Progress {
-    private let connection: PostgresConnection
-
-    init(_ url: String) throws {
-        connection = try PostgresConnection(to: PostgresConnectionString(url))
-    }
-
-    private static let statement = PostgresStatement(
-        "progress",
-        "SELECT partition::bigint, committed_seq FROM partition_progress WHERE stream = '\(BusStream.events)'"
-    )
-
-    func committed() throws -> [UInt64] {
-        var committed = [UInt64](repeating: 0, count: Partitioning.standard.count)
-        for var row in try connection.query(Self.statement).rows {
-            let partition: Int64 = try row.next()
-            let sequence: Int64 = try row.next()
-            if committed.indices.contains(Int(partition)) {
-                committed[Int(partition)] = UInt64(clamping: sequence)
-            }
-        }
-        return committed
-    }
-
-    /// Rows of `agg_1m` inserted or updated since the database was made.
-    func rowsWritten() throws -> Double {
-        // The statistics of a session arrive a moment after it has ended.
-        usleep(1_200_000)
-        let result = try connection.query(
-            """
-            SELECT coalesce(sum(n_tup_ins + n_tup_upd), 0)::bigint FROM pg_stat_user_tables
-            WHERE relname LIKE 'agg\\_1m\\_%'
-            """)
-        guard var row = result.first else { return 0 }
-        return Double(try row.next(Int64.self))
-    }
-}
-
-/// New databases with the schema, one after the other.
-private final class DatabaseSeries {
-    let server: PostgresServer
-    private var count = 0
-
-    init(_ server: PostgresServer) {
-        self.server = server
-    }
-
-    func make() throws -> String {
-        count += 1
-        try administer("CREATE DATABASE benchmark_\(count) OWNER \(server.settings.role)")
-        let url = server.url(database: "benchmark_\(count)")
-        let connection = try PostgresConnection(to: PostgresConnectionString(url))
-        defer { connection.close() }
-        _ = try Schema().migrate(connection)
-        return url
-    }
-
-    func drop(_ url: String) throws {
-        guard let name = url.split(separator: "/").last else { return }
-        try administer("DROP DATABASE \(name) WITH (FORCE)")
-        try administer("CHECKPOINT")
-    }
-
-    func number(_ sql: String, _ url: String) throws -> Int64 {
-        let connection = try PostgresConnection(to: PostgresConnectionString(url))
-        defer { connection.close() }
-        guard var row = try connection.query(sql).first else { return 0 }
-        return try row.next()
-    }
-
-    private func administer(_ sql: String) throws {
-        let connection = try PostgresConnection(
-            to: PostgresConnectionString(server.superuserURL()))
-        defer { connection.close() }
-        try connection.execute(sql)
     }
 }
 
@@ -369,48 +290,6 @@ extension AggregatorBenchmark {
             "\(decimal(Double(sampleCount) / seconds, 0)) events/s,",
             "PostgreSQL \(decimal(cpu / million, 2)) CPU s per million")
         try database.drop(url)
-    }
-}
-
-/// When blocks were published, and when they were seen to be committed.
-private final class Published: Sendable {
-    private struct State {
-        /// Sent and not yet acknowledged, per partition in order.
-        var sent = [[ContinuousClock.Instant]](
-            repeating: [], count: Partitioning.standard.count)
-        var open = [[(sequence: UInt64, sent: ContinuousClock.Instant)]](
-            repeating: [], count: Partitioning.standard.count)
-        var latencies: [Double] = []
-    }
-
-    private let state = Monitor(State())
-
-    /// Seconds from the publish of each block to its rows.
-    var latencies: [Double] { state.withLock { $0.latencies } }
-
-    var openCount: Int {
-        state.withLock { zip($0.sent, $0.open).reduce(0) { $0 + $1.0.count + $1.1.count } }
-    }
-
-    func sends(_ partition: Int, at time: ContinuousClock.Instant) {
-        state.withLock { $0.sent[partition].append(time) }
-    }
-
-    func stored(_ sequence: UInt64, _ partition: Int) {
-        state.withLock { state in
-            guard !state.sent[partition].isEmpty else { return }
-            state.open[partition].append((sequence, state.sent[partition].removeFirst()))
-        }
-    }
-
-    func committed(_ sequences: [UInt64], at time: ContinuousClock.Instant) {
-        state.withLock { state in
-            for partition in state.open.indices {
-                let done = state.open[partition].prefix { $0.sequence <= sequences[partition] }
-                state.latencies += done.map { (time - $0.sent) / .seconds(1) }
-                state.open[partition].removeFirst(done.count)
-            }
-        }
     }
 }
 
