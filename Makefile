@@ -48,6 +48,7 @@ format:
 	swift format --in-place --recursive $(SWIFT_SOURCES)
 
 bench: dependencies
+	swift build -c release --product aggregator
 	swift run -c release benchmarks $(BENCH_ARGS)
 
 dependencies:

@@ -103,10 +103,14 @@ let package = Package(
 
         // JSON to validated fields.
         library("EventParsing", ["Blocks", "CEventParser", "Telemetry"], safe: true),
+        library("LogDecoding", ["Blocks", "EventParsing", "Telemetry"]),
 
         // Our subjects and messages; our schema and rows.
         library("Bus", ["Blocks", "Failpoints", "NATSClient", "OwnedThreads", "Telemetry"]),
         library("Store", ["Postgres", "Sketches", "Telemetry", "Windowing"]),
+
+        // The log counted again by another path, to check the tables with; shares no counting code.
+        library("Recount", ["Blocks", "LogDecoding", "Postgres", "Telemetry"]),
 
         // What every program shares, then each program's parts.
         library(
@@ -128,9 +132,8 @@ let package = Package(
         library(
             "AggregatorCore",
             [
-                "Blocks", "Bus", "EventParsing", "Failpoints", "NATSClient", "Postgres",
-                "ServiceKit",
-                "Store", "Telemetry", "Windowing", .logging, .metrics,
+                "Blocks", "Bus", "EventParsing", "Failpoints", "LogDecoding", "NATSClient",
+                "Postgres", "ServiceKit", "Store", "Telemetry", "Windowing", .logging, .metrics,
             ]),
         library(
             "DiagnoserCore",
@@ -146,6 +149,13 @@ let package = Package(
             "LocalStack",
             ["IngestCore", "Postgres", "PrivateServers", "Store", "TargetServing"]),
 
+        library(
+            "OperatorCore",
+            [
+                "AggregatorCore", "Blocks", "Bus", "LogDecoding", "NATSClient", "OwnedThreads",
+                "Postgres", "Recount", "Store", "Telemetry",
+            ]),
+
         program("probe", ["ProbeCore", "ServiceKit"]),
         program("ingest", ["IngestCore", "ServiceKit"]),
         program("aggregator", ["AggregatorCore", "ServiceKit"]),
@@ -153,21 +163,33 @@ let package = Package(
         program(
             "qoectl",
             [
-                "IngestCore", "LocalStack", "OwnedThreads", "Postgres", "ServiceKit", "Store",
-                .argumentParser,
+                "AggregatorCore", "IngestCore", "LocalStack", "NATSClient", "OperatorCore",
+                "OwnedThreads", "Postgres", "ServiceKit", "Store", "Telemetry", .argumentParser,
             ]),
 
         // In this package, and not in one of its own, because it measures what only this package sees.
         .executableTarget(
             name: "benchmarks",
             dependencies: [
-                "Blocks", "EventParsing", "Sketches", "Telemetry", "TestKit", "Windowing",
+                "Blocks", "Bus", "EventParsing", "NATSClient", "OwnedThreads", "Postgres",
+                "PrivateServers", "Sketches", "Store", "Telemetry", "TestKit", "Windowing",
             ],
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
         // What tests of several targets share; nothing above but the benchmarks imports it.
         library(
             "TestKit", ["NATSClient", "OwnedThreads", "Postgres", "PrivateServers", "Telemetry"]),
+
+        // The aggregator's core under a seeded scheduler of crashes and losses.
+        library(
+            "Simulation",
+            [
+                "AggregatorCore", "Blocks", "LogDecoding", "OwnedThreads", "Sketches", "Store",
+                "Telemetry", "TestKit", "Windowing",
+                .logging, .metrics,
+            ]),
+        program("simulator", ["Simulation", .argumentParser]),
+        tests("Simulation"),
 
         tests("Telemetry"),
         tests("TestKit", ["OwnedThreads", "Postgres", "PrivateServers"]),
@@ -193,10 +215,27 @@ let package = Package(
                 "Blocks", "Bus", "EventParsing", "NATSClient", "PrivateServers", "ServiceKit",
                 "Telemetry", "TestKit", .logging, .nioCore, .nioPosix,
             ]),
+        tests(
+            "Recount",
+            [
+                "Blocks", "LogDecoding", "OwnedThreads", "Postgres", "Sketches", "Store",
+                "Telemetry", "TestKit", "Windowing",
+            ]),
         tests("LocalStack", ["OwnedThreads", "Postgres", "TestKit"]),
         tests(
             "AggregatorCore",
-            ["Blocks", "Store", "Telemetry", "TestKit", "Windowing", .logging, .metrics]),
+            [
+                "Blocks", "LogDecoding", "Store", "Telemetry", "TestKit", "Windowing", .logging,
+                .metrics,
+            ]),
+        .testTarget(
+            name: "OperatorCoreTests",
+            dependencies: [
+                "AggregatorCore", "Blocks", "Bus", "NATSClient", "OperatorCore", "OwnedThreads",
+                "Postgres", "PrivateServers", "ServiceKit", "Store", "Telemetry", "TestKit",
+                "qoectl", .logging, .metrics,
+            ],
+            swiftSettings: strict),
         // The executables of all tiers together; named so that they are built.
         .testTarget(
             name: "PipelineTests",

@@ -27,7 +27,7 @@ package struct AggregatorMetrics: Sendable {
     private let rowsBlocked: Counter
     private let flushesUnbalanced: Counter
     private let logMoves: Counter
-    private let factory: any MetricsFactory
+    let factory: any MetricsFactory
 
     package init(factory: any MetricsFactory) {
         self.factory = factory

@@ -1,5 +1,6 @@
 internal import Bus
 internal import Glibc
+internal import LogDecoding
 package import Logging
 internal import NATSClient
 internal import Postgres
@@ -112,9 +113,13 @@ package struct AggregatorService: Sendable {
             connector: connector, database: database,
             owner: configuration.instanceID, lease: configuration.lease,
             flushInterval: configuration.flushInterval, metrics: metrics, logger: logger)
+        let forwarder = DeadLetterForwarder(
+            connector: connector, database: database,
+            metrics: DeadLetterMetrics(factory: metrics.factory), logger: logger)
         while !stop.wasGiven {
             worker.turn(until: .now + Self.turnLimit)
             trimmer.trimIfDue()
+            forwarder.forwardIfDue()
         }
         worker.finish()
     }

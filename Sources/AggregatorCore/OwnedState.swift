@@ -24,6 +24,8 @@ final class OwnedState {
 
     /// Messages that are still counted one by one, because an earlier owner crashed here again and again.
     var cautiousMessageCount: Int
+    /// Messages that are not even to be read for their identifiers.
+    let crashingSequences: Set<UInt64>
     /// Whether the crash ledger holds something of the partition.
     var hasCrashes: Bool
 
@@ -39,6 +41,7 @@ final class OwnedState {
         flushedCounters = state.progress.counters
         leaseRenewedAt = now
         lostRangeCount = standing.lostRangeCount
+        crashingSequences = standing.crashingSequences
         trail = AnchorTrail(standing.anchors)
         let isSuspect =
             standing.crashCount >= CrashCaution.crashCountMax || standing.begunSequence != nil

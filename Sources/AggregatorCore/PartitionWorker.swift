@@ -1,5 +1,6 @@
 internal import Blocks
 internal import Failpoints
+package import LogDecoding
 package import Logging
 internal import Store
 package import Telemetry
@@ -32,7 +33,8 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     package struct Timing: Sendable {
         /// The least time between two flushes of a partition.
         package var flushInterval: Duration
-        /// A partition spends at most one part in this many of its time on flushing.
+        /// A partition spends at most one part in this many of its time on flushing; while messages wait, all
+        /// partitions of a worker together do, if their leases allow.
         package var flushShareDivisor: Int
         /// How long the tables may hear nothing of an owner.
         package var lease: Duration
@@ -131,7 +133,8 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         do throws(TablesError) {
             try tables.leave()
             for partition in partitions {
-                if case .owned(let owned) = phases[partition] { try handOver(owned) }
+                guard case .owned(let owned) = phases[partition] else { continue }
+                try goingOnWhenFenced { () throws(TablesError) in try handOver(owned) }
             }
         } catch {
             dropAfter(error)
@@ -346,7 +349,9 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         } catch {
             report(error)
             // What was read is counted, even if the log has lost it since.
-            for partition in partitions { try abandon(partition) }
+            for partition in partitions {
+                try goingOnWhenFenced { () throws(TablesError) in try abandon(partition) }
+            }
             return
         }
         var byPartition: [Int: [LogMessage]] = [:]
@@ -354,7 +359,22 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         for partition in partitions {
             guard case .owned(let owned) = phases[partition] else { continue }
             let messages = byPartition[partition] ?? []
-            if try isSameLog(owned, messages.last) { try count(messages, owned) }
+            try goingOnWhenFenced { () throws(TablesError) in
+                if try isSameLog(owned, messages.last) { try count(messages, owned) }
+            }
+        }
+    }
+
+    /// A fence is about one partition: what was read of the others is still to be counted, since the log
+    /// gives it only once.
+    private func goingOnWhenFenced(
+        _ body: () throws(TablesError) -> Void
+    ) throws(TablesError) {
+        do throws(TablesError) {
+            try body()
+        } catch {
+            guard case .fenced = error else { throw error }
+            dropAfter(error)
         }
     }
 
@@ -374,14 +394,21 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         guard reading != owned.verifiedReading else { return true }
         let known = [owned.newestAnchor, newest.map(LogAnchor.init)].compactMap { $0 }
         do throws(EventLogError) {
-            for anchor in known {
-                if try log.anchor(at: anchor.sequence) == anchor { continue }
-                let extent = try log.extent()
-                let isRemoved = anchor.sequence < extent.firstSequence
-                if isRemoved, extent.createdNanoseconds == owned.logCreatedNanoseconds { continue }
+            let extent = try log.extent()
+            let needed = max(
+                owned.state.progress.committedSequence &+ 1, owned.firstSequence)
+            guard extent.firstSequence <= needed else {
                 throw EventLogError(
-                    "message \(anchor.sequence) of partition \(partition) is another one than before"
-                )
+                    "messages of partition \(partition) from \(needed) on may have been removed unread")
+            }
+            let isSameStream = extent.createdNanoseconds == owned.logCreatedNanoseconds
+            for anchor in known {
+                if isSameStream, anchor.sequence < extent.firstSequence { continue }
+                guard try log.anchor(at: anchor.sequence) == anchor else {
+                    throw EventLogError(
+                        "message \(anchor.sequence) of partition \(partition) is another one than before"
+                    )
+                }
             }
         } catch {
             report(error)
@@ -430,6 +457,8 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     /// Remembers the identifiers of a message that is counted already.
     private func remember(_ message: LogMessage, _ owned: OwnedState) {
         failpoint(.aggregatorReplaying)
+        // What killed its readers would kill this one too, and none of its events was counted.
+        guard !owned.crashingSequences.contains(message.position.sequence) else { return }
         if case .events(let block, _) = decoder.decode(message).content {
             block.withReader { owned.state.remember($0, at: message.position) }
         }
@@ -447,7 +476,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
                 DecodedMessage(
                     message,
                     .unreadable(
-                        reason: "crashes_its_reader",
+                        reason: DeadLetter.crashesItsReader,
                         detail: "counting it began \(begun - 1) times and never ended")), owned)
         } else {
             try apply([decoder.decode(message)], to: owned)
@@ -558,7 +587,18 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         }
         metrics.record(owned.state, of: partition, lostRangeCount: owned.lostRangeCount)
         let end = environment.instant()
-        owned.nextFlush = end + max(timing.flushInterval, (end - start) * timing.flushShareDivisor)
+        owned.nextFlush = end + pause(after: end - start, isCaughtUp: isCaughtUp)
+    }
+
+    /// How long to wait until a partition is flushed again.
+    ///
+    /// Behind the log's end rows are late anyway, and each is written less often the longer it is gathered. The
+    /// partitions of a worker are flushed one after the other, so their number counts.
+    private func pause(after duration: Duration, isCaughtUp: Bool) -> Duration {
+        let share = duration * timing.flushShareDivisor
+        if isCaughtUp { return max(timing.flushInterval, share) }
+        // A flush renews the lease as well.
+        return max(timing.flushInterval, share, min(share * ownedCount, timing.lease / 3))
     }
 }
 

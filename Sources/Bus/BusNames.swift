@@ -24,4 +24,20 @@ package enum BusSubject {
     package static func events(partition: Int) -> String {
         "telemetry.events.\(partition)"
     }
+
+    /// Where dead letters of one reason go; what a subject cannot hold becomes `_`.
+    package static func deadLetters(reason: String) -> String {
+        let token = reason.utf8.prefix(reasonBytesMax).map { byte -> Character in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                Character(UnicodeScalar(byte))
+            default: "_"
+            }
+        }
+        return "telemetry.dlq." + (token.isEmpty ? "unknown" : String(token))
+    }
+
+    /// Reasons are short names; nats-server has no use for long subjects.
+    private static let reasonBytesMax = 64
 }

@@ -69,6 +69,11 @@ extension AggregateStore {
             if sequence == committed { standing.crashCount = Int(tries) }
             if sequence > committed { standing.begunSequence = sequence }
         }
+        var parameters = key
+        parameters.append(Int64(clamping: standing.progress.replayFromSequence))
+        for var row in try connection.query(Self.readCrashing, parameters).rows {
+            standing.crashingSequences.insert(UInt64(clamping: try row.next(Int64.self)))
+        }
     }
 
     /// Extends the lease.
@@ -171,6 +176,17 @@ extension AggregateStore {
     private static let readCrashes = PostgresStatement(
         "read_crashes",
         "SELECT seq, tries FROM crash_ledger WHERE stream = $1 AND partition = $2 ORDER BY seq")
+
+    /// Each of them took several deaths, so there are few.
+    package static let crashingSequenceCountMax = 1000
+
+    private static let readCrashing = PostgresStatement(
+        "read_crashing",
+        """
+        SELECT seq FROM dead_letters WHERE stream = $1 AND partition = $2 AND seq >= $3 AND idx = -1
+            AND reason = '\(DeadLetter.crashesItsReader)'
+        ORDER BY seq DESC LIMIT \(crashingSequenceCountMax)
+        """)
 
     private static let beginMessage = PostgresStatement(
         "begin_message",

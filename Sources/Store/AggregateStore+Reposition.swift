@@ -72,6 +72,13 @@ extension AggregateStore {
         // Its sequences are of messages that are not there any more.
         let (clear, everything) = Self.clearCrashes(ownership, through: .max)
         pipeline.append(clear, everything)
+        if move.startsGeneration {
+            // What was trimmed beyond this place was trimmed from what the stream is not any more.
+            var parameters = PostgresParameters()
+            parameters.append(ownership.stream)
+            parameters.append(Int64(clamping: move.committedSequence))
+            pipeline.append(Self.limitTrim, parameters)
+        }
         if !move.lost.isEmpty {
             var parameters = PostgresParameters()
             parameters.append(ownership.stream)
@@ -97,6 +104,12 @@ extension AggregateStore {
             RETURNING 1
         )
         SELECT qoe_require_fence(count(*)) FROM fenced
+        """)
+
+    private static let limitTrim = PostgresStatement(
+        "limit_trim",
+        """
+        UPDATE stream_trims SET below_seq = $2 + 1 WHERE stream = $1 AND below_seq > $2 + 1
         """)
 
     private static let insertLost = PostgresStatement(

@@ -39,13 +39,17 @@ package struct PartitionStanding: Sendable {
     package var crashCount: Int
     /// A message whose counting began and did not end.
     package var begunSequence: UInt64?
+    /// Messages of those to be read again that were set aside because they crash their reader, at most
+    /// ``AggregateStore/crashingSequenceCountMax``.
+    package var crashingSequences: Set<UInt64>
     /// Ranges of the stream that were recorded as lost.
     package var lostRangeCount: Int
 
     package init(
         progress: PartitionProgress = PartitionProgress(), streamCreatedNanoseconds: Int64? = nil,
         anchors: [LogAnchor] = [], trimmedBelow: UInt64 = 0, newestWindow: Window? = nil,
-        crashCount: Int = 0, begunSequence: UInt64? = nil, lostRangeCount: Int = 0
+        crashCount: Int = 0, begunSequence: UInt64? = nil, crashingSequences: Set<UInt64> = [],
+        lostRangeCount: Int = 0
     ) {
         self.progress = progress
         self.streamCreatedNanoseconds = streamCreatedNanoseconds
@@ -54,6 +58,7 @@ package struct PartitionStanding: Sendable {
         self.newestWindow = newestWindow
         self.crashCount = crashCount
         self.begunSequence = begunSequence
+        self.crashingSequences = crashingSequences
         self.lostRangeCount = lostRangeCount
     }
 }

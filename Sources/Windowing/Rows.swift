@@ -119,6 +119,8 @@ package struct DeadLetter: Hashable, Sendable {
     package let payload: [UInt8]
 
     package static let payloadBytesMax = 4096
+    /// The reason of a message that killed whoever counted it, and is never to be touched again.
+    package static let crashesItsReader = "crashes_its_reader"
 
     package init(
         sequence: UInt64, index: Int, reason: String, detail: String, payload: [UInt8] = []

@@ -11,10 +11,16 @@ struct Qoectl: ParsableCommand {
             Try it on this machine:    qoectl local up
             Look at what it measured:  qoectl local psql
             Prepare a database:        qoectl db migrate --postgres-url postgresql://qoe@db/telemetry
+            See how far it counted:    qoectl partitions
+            Check what it counted:     qoectl verify
+            Look at what it could not: qoectl dlq list
             Let a probe in:            qoectl token create --tokens-file tokens.jsonl --client probe-001
             """,
         version: Build.version,
-        subcommands: [LocalCommand.self, DatabaseCommand.self, TokenCommand.self])
+        subcommands: [
+            LocalCommand.self, DatabaseCommand.self, TokenCommand.self, PartitionsCommand.self,
+            VerifyCommand.self, DeadLetterCommand.self,
+        ])
 }
 
 /// Ends the command with a line that says what is wrong and what to do.

@@ -1,6 +1,7 @@
 import AggregatorCore
 import Blocks
 import CoreMetrics
+import LogDecoding
 import Logging
 import Store
 import Synchronization

@@ -16,6 +16,21 @@ package enum LogCheck: Sendable {
     package static func check(
         _ standing: PartitionStanding, _ extent: LogExtent, _ log: some EventLog
     ) throws(EventLogError) -> LogCheck {
+        let found = try compare(standing, extent, log)
+        guard case .moved = found else { return found }
+        let now = try log.extent()
+        guard now.createdNanoseconds == extent.createdNanoseconds,
+            now.firstSequence == extent.firstSequence, now.lastSequence >= extent.lastSequence
+        else {
+            // A message that is removed just now looks as if it had never been there.
+            throw EventLogError("the log changed while it was compared")
+        }
+        return found
+    }
+
+    private static func compare(
+        _ standing: PartitionStanding, _ extent: LogExtent, _ log: some EventLog
+    ) throws(EventLogError) -> LogCheck {
         let committed = standing.progress.committedSequence
         guard committed > 0 else { return checkHole(standing, extent) }
         let isSameLog = standing.streamCreatedNanoseconds.map { $0 == extent.createdNanoseconds }
@@ -40,7 +55,10 @@ package enum LogCheck: Sendable {
 
     /// Whether messages that were not read yet have been removed.
     private static func checkHole(_ standing: PartitionStanding, _ extent: LogExtent) -> LogCheck {
-        let needed = max(standing.progress.committedSequence &+ 1, standing.trimmedBelow)
+        // What was trimmed from another log says nothing about this one.
+        let isSameLog = standing.streamCreatedNanoseconds == extent.createdNanoseconds
+        let trimmedBelow = isSameLog ? standing.trimmedBelow : 0
+        let needed = max(standing.progress.committedSequence &+ 1, trimmedBelow)
         guard extent.firstSequence > needed else { return .intact }
         let last = extent.firstSequence &- 1
         return .moved(
@@ -60,21 +78,28 @@ package enum LogCheck: Sendable {
     ) throws(EventLogError) -> LogCheck {
         let progress = standing.progress
         let base = max(common ?? 0, extent.firstSequence &- 1)
-        let end = min(progress.committedSequence, extent.lastSequence)
+        // A log that is cut a second time was perhaps not read again to where it had been counted.
+        let countedBefore = max(progress.committedSequence, progress.countedThroughSequence)
+        let end = min(countedBefore, extent.lastSequence)
         let counted = try lastCounted(in: base..<max(base, end), progress, log)
         let anchors = standing.anchors.filter { $0.sequence <= base && common != nil }
         // What came after `counted` in the old log was counted, and is not in this one.
         var lost: [LostRange] = []
-        if counted < progress.committedSequence {
+        if counted < countedBefore {
             lost.append(
                 LostRange(
-                    sequences: counted &+ 1...progress.committedSequence,
+                    sequences: counted &+ 1...countedBefore,
                     reason: LostRange.goneAfterCounting))
-        } else if base > progress.committedSequence {
-            lost.append(
-                LostRange(
-                    sequences: progress.committedSequence &+ 1...base,
-                    reason: LostRange.removedUnread))
+        }
+        if common == nil {
+            // Nothing that is left tells what the removed ones were: what was trimmed may have been stored anew.
+            let isSameLog = standing.streamCreatedNanoseconds == extent.createdNanoseconds
+            if base > 0 {
+                lost.append(
+                    LostRange(
+                        sequences: 1...base,
+                        reason: isSameLog ? LostRange.removedUnproven : LostRange.removedUnread))
+            }
         }
         return .moved(
             Reposition(
@@ -124,6 +149,9 @@ package enum LogCheck: Sendable {
 extension LostRange {
     /// Messages were removed before they were read: what they held is not in the tables.
     package static let removedUnread = "removed_unread"
+    /// Messages were removed from a stream that was cut, by somebody else than the aggregators, and nothing tells
+    /// whether they were those that had been counted.
+    package static let removedUnproven = "removed_unproven"
     /// Messages that were counted are not in the stream any more, and others have their sequences: nothing is
     /// missing in the tables, but what followed them and had not been read is gone.
     package static let goneAfterCounting = "gone_after_counting"
@@ -138,5 +166,10 @@ extension PartitionStanding {
         streamCreatedNanoseconds = move.streamCreatedNanoseconds
         anchors = move.anchors
         lostRangeCount += move.lost.count
+        if move.startsGeneration {
+            crashCount = 0
+            begunSequence = nil
+            crashingSequences = crashingSequences.filter { $0 <= move.committedSequence }
+        }
     }
 }

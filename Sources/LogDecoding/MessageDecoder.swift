@@ -1,36 +1,22 @@
-internal import Blocks
+package import Blocks
 internal import EventParsing
 package import Telemetry
-internal import Windowing
 
-/// A message of the log as what it holds.
-struct DecodedMessage {
-    enum Content {
-        /// Events, and those of a JSON message that cannot be counted.
-        case events(ValidatedBlock, rejected: [RejectedEvent])
-        case unreadable(reason: String, detail: String)
-    }
+/// What a message of the log holds.
+package enum MessageContent: Sendable {
+    /// Events, and those of a JSON message that cannot be counted.
+    case events(ValidatedBlock, rejected: [RejectedEvent])
+    case unreadable(reason: String, detail: String)
+}
 
-    struct RejectedEvent {
-        /// The event's position in the message.
-        let index: Int
-        let reason: String
-        let detail: String
-    }
-
-    let source: LogMessage
-    let content: Content
-
-    init(_ source: LogMessage, _ content: Content) {
-        self.source = source
-        self.content = content
-    }
-
-    var position: PartitionState.Position { source.position }
-
-    var eventCount: Int {
-        if case .events(let block, _) = content { block.eventCount } else { 0 }
-    }
+/// An event of a JSON message that cannot be counted.
+package struct RejectedEvent: Hashable, Sendable {
+    /// The event's position in the message.
+    package let index: Int
+    /// A stable, machine-readable name.
+    package let reason: String
+    /// For people: what was found.
+    package let detail: String
 }
 
 /// Turns messages into blocks: those of `ingest`, and plain JSON that any NATS client may publish.
@@ -45,20 +31,19 @@ package final class MessageDecoder {
         self.partitioning = partitioning
     }
 
-    func decode(_ message: LogMessage) -> DecodedMessage {
-        DecodedMessage(message, content(of: message))
-    }
-
-    private func content(of message: LogMessage) -> DecodedMessage.Content {
+    /// What a message of `partition` holds, which the broker stored at `brokerMilliseconds`.
+    package func decode(
+        _ payload: [UInt8], partition: Int, brokerMilliseconds: Int64
+    ) -> MessageContent {
         do throws(BlockError) {
-            if message.payload.withUnsafeBytes({ BlockReader.claims($0) }) {
-                let block = try ValidatedBlock(message.payload)
+            if payload.withUnsafeBytes({ BlockReader.claims($0) }) {
+                let block = try ValidatedBlock(payload)
                 try block.withReader { reader throws(BlockError) in
-                    try checkPartition(of: reader, expected: message.partition)
+                    try checkPartition(of: reader, expected: partition)
                 }
                 return .events(block, rejected: [])
             }
-            return try eventsOfJSON(message)
+            return try eventsOfJSON(payload, partition, brokerMilliseconds)
         } catch {
             return .unreadable(reason: error.reason, detail: "\(error)")
         }
@@ -80,31 +65,31 @@ package final class MessageDecoder {
 
     /// Events in the form of the HTTP API, received when the broker stored them.
     private func eventsOfJSON(
-        _ message: LogMessage
-    ) throws(BlockError) -> DecodedMessage.Content {
-        var storage = message.payload
+        _ payload: [UInt8], _ partition: Int, _ brokerMilliseconds: Int64
+    ) throws(BlockError) -> MessageContent {
+        var storage = payload
         storage.append(contentsOf: repeatElement(0, count: EventParser.paddingByteCount))
         let rules = EventRules(
-            nowMilliseconds: message.position.brokerMilliseconds,
+            nowMilliseconds: brokerMilliseconds,
             retentionMilliseconds: EventLimits.retentionMillisecondsDefault)
         var builder = BlockBuilder(
-            partition: message.partition, producer: .zero, byteCountMax: BlockFormat.byteCountMax)
-        var rejected: [DecodedMessage.RejectedEvent] = []
+            partition: partition, producer: .zero, byteCountMax: BlockFormat.byteCountMax)
+        var rejected: [RejectedEvent] = []
         var refusal: EventRejection?
         storage.withUnsafeMutableBytes { bytes in
             do throws(EventRejection) {
-                let body = try parser.parse(bytes, byteCount: message.payload.count, as: .json)
+                let body = try parser.parse(bytes, byteCount: payload.count, as: .json)
                 for index in 0..<body.eventCount {
                     do throws(EventRejection) {
                         let fields = try parser.event(index, rules: rules) { client in
-                            partitioning.partition(ofClient: client) == message.partition
+                            partitioning.partition(ofClient: client) == partition
                         }
                         guard builder.append(fields) else {
                             throw EventRejection(.payloadTooLarge, "the message is too large")
                         }
                     } catch {
                         rejected.append(
-                            .init(
+                            RejectedEvent(
                                 index: index, reason: error.code.rawValue,
                                 detail: error.description))
                     }

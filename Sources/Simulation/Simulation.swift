@@ -1,0 +1,65 @@
+/// The real core under a seeded scheduler, with a simulated log, database, network and time.
+///
+/// What it shows to hold, for every order of crashes, zombies, lost connections, failovers and losses it makes:
+///
+/// 1. The rows are, bit for bit, what the messages of the commits that the database kept give, each event once.
+///    An event with a number is counted once however late its copies come; one without is counted once as long
+///    as its copies come within 15 minutes by the broker's clock, and the log keeps the first of them for so long.
+///    Should the broker lose a copy that was counted, a later copy of an event without a number counts again.
+/// 2. Every message that the log holds is counted, or is a dead letter. A message is set aside as one that crashes its
+///    readers only if counting a message of its sequence alone began three times without a commit: processes that
+///    die or lose their connection just there, again and again, can make a dead letter of an innocent one.
+/// 3. A message that somebody else than the aggregators removed before it was counted is within a range of
+///    `lost_ranges`, together with nothing that could still be read. The same holds when the database loses
+///    commits and the aggregators had removed what those had counted.
+/// 4. A message that the broker lost before it was counted is not counted: the log does not show that it ever was.
+///    What was counted before the broker lost it stays counted.
+/// 5. Once nothing goes wrong any more, all of it is counted within ``convergenceMilliseconds``.
+///
+/// Beyond the promise: a stream that was cut and then had everything removed that the rows could tell it by; and
+/// of events without a number, those stored while the broker's clock jumps, and those in messages that were removed
+/// unread, reported as lost, and came back with an older copy of the stream: they may stay uncounted.
+package enum Simulation {
+    /// What one run came to.
+    package struct Outcome: Sendable {
+        package let seed: UInt64
+        package let coverage: Coverage
+        /// What did not hold; nil when everything did.
+        package let violation: String?
+        /// The last steps before that.
+        package let trace: [String]
+    }
+
+    /// How long all of it may take to be counted once nothing goes wrong any more.
+    package static let convergenceMilliseconds: Int64 = 240_000
+
+    private static let stepCount = 150...450 as ClosedRange<UInt64>
+
+    /// Runs one seed; a failing one is run again to tell its last steps.
+    package static func run(seed: UInt64, mutation: Mutation? = nil) throws -> Outcome {
+        let world = try run(seed: seed, mutation: mutation, isTraced: false)
+        guard world.violation != nil else {
+            return Outcome(seed: seed, coverage: world.coverage, violation: nil, trace: [])
+        }
+        let traced = try run(seed: seed, mutation: mutation, isTraced: true)
+        return Outcome(
+            seed: seed, coverage: traced.coverage,
+            violation: traced.violation ?? "not repeatable: \(world.violation ?? "")",
+            trace: traced.trace)
+    }
+
+    private static func run(
+        seed: UInt64, mutation: Mutation?, isTraced: Bool
+    ) throws -> World {
+        let world = try World(seed: seed, mutation: mutation, isTraced: isTraced)
+        for _ in 0..<world.pick(stepCount) where world.violation == nil { world.step() }
+        // Every fourth run ends amid its faults.
+        if seed % 4 != 0 {
+            world.heal()
+            world.checkPromise()
+        }
+        world.checkRows()
+        if world.isBeyondPromise { world.coverage.beyondPromise += 1 }
+        return world
+    }
+}
