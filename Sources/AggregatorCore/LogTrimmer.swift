@@ -56,8 +56,12 @@ final class LogTrimmer {
             byteCount: stream.byteCount, byteCountMax: stream.configuration.maxBytes)
         metrics.record(extent, ofStream: name)
         guard LogTrimming.isDue(extent) else { return }
-        let positions = try database.perform { store throws(PostgresError) in
-            try store.logPositions(ofStream: name)
+        let (positions, trimmedBelow) = try database.perform { store throws(PostgresError) in
+            (
+                try store.logPositions(ofStream: name),
+                try store.trimmedBelow(
+                    ofStream: name, createdNanoseconds: stream.createdNanoseconds)
+            )
         }
         guard try isTheirs(positions, stream, jetStream) else {
             // Sequences that were given out again would make what is new look as if it had been counted.
@@ -70,7 +74,8 @@ final class LogTrimmer {
         let newest = try newestSequences(of: subjects, in: name, jetStream)
         guard
             let sequence = LogTrimming.purgeBelow(
-                extent, partitionCount: subjects.count, positions: positions, newest: newest)
+                extent, trimmedBelow: trimmedBelow, partitionCount: subjects.count,
+                positions: positions, newest: newest)
         else {
             logger.warning(
                 "a stream fills up with what is not in the tables yet",

@@ -38,13 +38,22 @@ package enum LogTrimming {
     /// The older half of what nobody needs: called again and again, that keeps the stream at
     /// ``fullShare`` with as much history as fits.
     ///
+    /// Nothing may go either while messages are missing that somebody else has removed and a partition has not
+    /// noticed yet: what is recorded as trimmed would cover that up.
+    ///
     /// - Parameters:
+    ///   - trimmedBelow: What aggregators have removed before; 0 when nothing.
     ///   - positions: Where every partition stands; a partition that is not among them pins everything.
     ///   - newest: The newest sequence of each partition's subject; a partition without any is not in it.
     package static func purgeBelow(
-        _ extent: Extent, partitionCount: Int, positions: [LogPosition], newest: [Int: UInt64]
+        _ extent: Extent, trimmedBelow: UInt64, partitionCount: Int, positions: [LogPosition],
+        newest: [Int: UInt64]
     ) -> UInt64? {
         guard isDue(extent), extent.lastSequence > 0 else { return nil }
+        if extent.firstSequence > max(1, trimmedBelow) {
+            let noticed = positions.count { $0.committedSequence &+ 1 >= extent.firstSequence }
+            guard noticed == partitionCount else { return nil }
+        }
         var needed = extent.lastSequence &+ 1
         for partition in 0..<partitionCount {
             let position = positions.first { $0.partition == partition }

@@ -80,13 +80,14 @@ final class OwnedState {
 }
 
 /// When to suspect a message of crashing whoever counts it, and what to do.
-enum CrashCaution {
+package enum CrashCaution {
     /// Processes that may die one after the other without a commit, before messages are counted one by one.
     static let crashCountMax = 3
     /// How many messages are then counted one by one.
     static let messageCount = 1000
-    /// How often counting a message may begin; beyond, it is set aside.
-    static let beginCountMax = 2
+    /// How many processes may begin to count a message; beyond, it is set aside. More than a few, since processes
+    /// that are killed for other reasons blame the message they happen to be at.
+    package static let beginCountMax = 5
 }
 
 extension LogAnchor {

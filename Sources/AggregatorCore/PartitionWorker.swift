@@ -78,6 +78,8 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     /// Since when a partition that others should take has been seen free.
     private var freeSince: [Int: ContinuousClock.Instant] = [:]
     private var nextShare: ContinuousClock.Instant
+    /// The message of a partition that this process announced last before counting it.
+    private var begunHere: [Int: UInt64] = [:]
     /// The last failure that was logged as a warning, until a partition is owned again.
     private var lastFailure: String?
     /// Ascending, so that a run does not depend on the order of a dictionary.
@@ -246,6 +248,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
                 throw .tables(error)
             }
             failpoint(.aggregatorRepositioned)
+            begunHere[partition] = nil
             standing.apply(move)
             tell(move, of: partition)
         }
@@ -470,7 +473,12 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     private func countCautiously(
         _ message: LogMessage, _ owned: OwnedState
     ) throws(TablesError) {
-        let begun = try tables.beginMessage(message.position.sequence, under: owned.ownership)
+        let sequence = message.position.sequence
+        let partition = owned.ownership.partition
+        // A failure that this process has survived was not the message's.
+        let isAgain = begunHere[partition] == sequence
+        let begun = isAgain ? 1 : try tables.beginMessage(sequence, under: owned.ownership)
+        begunHere[partition] = sequence
         owned.hasCrashes = true
         if begun > CrashCaution.beginCountMax {
             setAside(
@@ -478,7 +486,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
                     message,
                     .unreadable(
                         reason: DeadLetter.crashesItsReader,
-                        detail: "counting it began \(begun - 1) times and never ended")), owned)
+                        detail: "\(begun - 1) processes began to count it and vanished")), owned)
         } else {
             try apply([decoder.decode(message)], to: owned)
         }

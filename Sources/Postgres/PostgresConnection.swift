@@ -299,11 +299,11 @@ extension PostgresConnection {
                 throw unsafe broken(open, statement: name)
             }
             answers.append(.result(step: index))
-            if parameters.bytes.count > Self.largeByteCount {
-                try unsafe sendQueued(open, deadline)
-            }
             if index == 1, commitStep != nil {
                 failpoint(.transactionBegun) { flushBeforeDying() }
+            }
+            if parameters.bytes.count > Self.largeByteCount {
+                try unsafe sendQueued(open, deadline)
             }
         }
         guard unsafe PQpipelineSync(open) == 1 else {

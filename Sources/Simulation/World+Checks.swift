@@ -69,7 +69,7 @@ extension World {
             } else {
                 coverage.innocentSetAside += 1
             }
-            if beginCounts[letter.sequence, default: 0] < 3 {
+            if beginCounts[letter.sequence, default: 0] <= CrashCaution.beginCountMax {
                 fail("message \(letter.sequence) is set aside, and did not begin so often")
             }
         }

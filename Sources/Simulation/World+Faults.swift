@@ -100,15 +100,14 @@ extension World {
         where anchor.sequence >= broker.firstSequence {
             guard broker.message(at: anchor.sequence)?.anchor == anchor else { return }
         }
+        let recorded = database.rows.trim.flatMap { trim in
+            trim.createdNanoseconds == broker.createdNanoseconds ? trim.below : nil
+        }
         guard
             let below = LogTrimming.purgeBelow(
-                extent, partitionCount: partitionCount, positions: positions, newest: newest)
+                extent, trimmedBelow: recorded ?? 0, partitionCount: partitionCount,
+                positions: positions, newest: newest)
         else { return }
-        // A trim covers up what somebody else removed just before, until its owner has looked.
-        let isUnnoticed = broker.branch.prefix(Int(broker.firstSequence) - 1).contains {
-            !oracle.processed.contains($0.number) && !isReportedLost($0)
-        }
-        guard !isUnnoticed else { return }
         let created = broker.createdNanoseconds
         database.commit { rows in
             if let trim = rows.trim, trim.createdNanoseconds == created, trim.below >= below {

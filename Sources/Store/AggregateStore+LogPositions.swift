@@ -57,6 +57,21 @@ extension AggregateStore {
         _ = try connection.query(Self.recordTrim, parameters)
     }
 
+    /// The sequence below which aggregators have removed messages from a stream; 0 when they have not.
+    package func trimmedBelow(
+        ofStream stream: String, createdNanoseconds: Int64
+    ) throws(PostgresError) -> UInt64 {
+        var parameters = PostgresParameters()
+        parameters.append(stream)
+        parameters.append(createdNanoseconds)
+        guard var row = try connection.query(Self.readTrim, parameters).first else { return 0 }
+        return UInt64(clamping: try row.next(Int64.self))
+    }
+
+    private static let readTrim = PostgresStatement(
+        "read_trim",
+        "SELECT below_seq FROM stream_trims WHERE stream = $1 AND stream_created_ns = $2")
+
     private static let recordTrim = PostgresStatement(
         "record_trim",
         """

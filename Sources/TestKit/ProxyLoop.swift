@@ -13,10 +13,22 @@ struct ProxyLoop {
         self.waker = waker
     }
 
-    /// Obeys, waits for something to happen, and moves bytes.
+    /// Waits for something to happen, obeys, and moves bytes.
     ///
     /// - Returns: False when the proxy was stopped; nothing may be called any more.
-    mutating func turn(_ orders: ProxyOrders) -> Bool {
+    mutating func turn(_ takeOrders: () -> ProxyOrders) -> Bool {
+        var polled = [
+            pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: waker, events: Int16(POLLIN), revents: 0),
+        ]
+        for link in links { polled += link.interests }
+        // Short, because delayed bytes and lost answers have deadlines.
+        let longestWaitMilliseconds: Int32 = links.contains { $0.hasDeadline } ? 2 : 1000
+        poll(&polled, nfds_t(polled.count), longestWaitMilliseconds)
+        var wakings = [UInt8](repeating: 0, count: 64)
+        while read(waker, &wakings, wakings.count) == wakings.count {}
+        // After the wait: what was ordered before bytes were sent holds for them.
+        let orders = takeOrders()
         if orders.cuts || orders.stops {
             for link in links { link.reset() }
             links = []
@@ -29,17 +41,6 @@ struct ProxyLoop {
         }
         if orders.halfOpens { for link in links { link.isHalfOpen = true } }
         commitRepliesToLose += orders.commitRepliesToLose
-
-        var polled = [
-            pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: waker, events: Int16(POLLIN), revents: 0),
-        ]
-        for link in links { polled += link.interests }
-        // Short, because delayed bytes and lost answers have deadlines.
-        let longestWaitMilliseconds: Int32 = links.contains { $0.hasDeadline } ? 2 : 1000
-        poll(&polled, nfds_t(polled.count), longestWaitMilliseconds)
-        var wakings = [UInt8](repeating: 0, count: 64)
-        while read(waker, &wakings, wakings.count) == wakings.count {}
 
         for link in links {
             if commitRepliesToLose > 0, link.move(orders.behaviour, losesCommitReply: true) {

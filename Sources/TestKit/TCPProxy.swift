@@ -39,7 +39,7 @@ package final class TCPProxy: Sendable {
             var loop = ProxyLoop(listener: listener, waker: waker)
             var isRunning = true
             while isRunning {
-                isRunning = loop.turn(shared.withLock { $0.take() })
+                isRunning = loop.turn { shared.withLock { $0.take() } }
                 shared.withLock { $0.counts = loop.counts }
             }
         }

@@ -17,10 +17,22 @@ private func position(
         isSettled: isSettled)
 }
 
+/// - Parameter trimmedBelow: Unless given, all that is missing was trimmed.
 private func purgeBelow(
-    _ extent: LogTrimming.Extent, _ positions: [LogPosition], newest: [Int: UInt64]
+    _ extent: LogTrimming.Extent, _ positions: [LogPosition], newest: [Int: UInt64],
+    trimmedBelow: UInt64? = nil
 ) -> UInt64? {
-    LogTrimming.purgeBelow(extent, partitionCount: 2, positions: positions, newest: newest)
+    LogTrimming.purgeBelow(
+        extent, trimmedBelow: trimmedBelow ?? extent.firstSequence, partitionCount: 2,
+        positions: positions, newest: newest)
+}
+
+@Test func `what somebody else removed is noticed by all before more is trimmed`() {
+    let unaware = [position(0, 200, 201), position(1, 150, 151)]
+    let newest: [Int: UInt64] = [0: 200, 1: 199]
+    #expect(purgeBelow(extent(first: 160), unaware, newest: newest, trimmedBelow: 120) == nil)
+    let aware = [position(0, 200, 201), position(1, 199, 200)]
+    #expect(purgeBelow(extent(first: 160), aware, newest: newest, trimmedBelow: 120) != nil)
 }
 
 @Test func `a stream with room keeps its history`() {

@@ -66,6 +66,7 @@ struct TableDump {
         let shownCount = 10
         let rest = lines.count > shownCount ? ["\(lines.count) differences"] : []
         // A sketch is long, and the files have all of it.
-        return lines.prefix(shownCount).map { String($0.prefix(200)) } + rest + ["see \(name).expected and .found"]
+        let shown = lines.prefix(shownCount).map { String($0.prefix(200)) }
+        return shown + rest + ["see \(name).expected and .found"]
     }
 }
