@@ -371,8 +371,8 @@ private func storedParts(of cell: Cell) -> Cell.Parts {
     progress.committedBrokerMilliseconds = 1_703_347_200_000
     progress.replayFromSequence = 12
     var state = PartitionState(partition: 0, progress: progress, newestWindow: nil)
-    let batch = try #require(
-        state.makeFlush(caughtUpAtMilliseconds: 1_703_347_200_000 + 3_600_000))
+    let made = state.makeFlush(caughtUpAtMilliseconds: 1_703_347_200_000 + 3_600_000)
+    let batch = try #require(made)
     #expect(batch.progress.replayFromSequence == 12)
 }
 
@@ -391,7 +391,8 @@ private func storedParts(of cell: Cell) -> Cell.Parts {
         let event = Event(
             id: UniqueID(high: 1, low: position.sequence), clientID: "probe", target: "https://a",
             measuredAtMilliseconds: 1_703_347_199_000)
-        #expect(builder.append(event, receivedAtMilliseconds: 1_703_347_199_000))
+        let isTaken = builder.append(event, receivedAtMilliseconds: 1_703_347_199_000)
+        #expect(isTaken)
         let block = try ValidatedBlock(builder.seal(blockNumber: 1))
         block.withReader { reader in
             let resolution = state.resolve(reader, at: position)
