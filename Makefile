@@ -1,17 +1,24 @@
 # One command each; CI calls the same ones.
 #   make run     install what is missing, build, run the local stack until Ctrl-C
 #   make test    install what is missing, build and run every test
-#   make simulate [SEED=n] [SEEDS=m]   the aggregator's core under seeded crashes, zombies and losses
 #   make check   formatting, warnings as errors, the imports that targets declare, docs/configuration.md
+#   make simulate SEED=1 SEEDS=20000: the aggregator's core under seeded crashes, zombies and losses
+#   make chaos   MINUTES=10 SEED=1: the whole pipeline under every fault, then the tables against an oracle
+#   make crashpoints SEED=1 SEEDS=20: every program killed at every named point, then the same
+#   make mutants breaks the code on purpose, and expects the tests to notice
 #   make bench   speed and memory as ratios against baselines of the same run
 #   make format  rewrite the sources in the project's format
 
 SWIFT_SOURCES = Package.swift Sources Tests Benchmarks
 RUN_ARGS ?=
-SEED ?= 1
-SEEDS ?= 20000
 
-.PHONY: run build test simulate check format bench dependencies clean
+# The same seed strikes in the same order.
+SEED ?= 1
+SEEDS ?= 20
+MINUTES ?= 10
+FAULTS ?= all
+
+.PHONY: run build test simulate chaos crashpoints mutants check format bench dependencies clean
 
 run: dependencies
 	swift build -c release
@@ -24,9 +31,22 @@ test: dependencies
 	swift build --build-tests
 	swift test --skip-build
 
+chaos: dependencies
+	swift build --build-tests
+	QOE_CHAOS_SEED=$(SEED) QOE_CHAOS_SECONDS=$$(( $(MINUTES) * 60 )) QOE_CHAOS_FAULTS=$(FAULTS) \
+		swift test --skip-build --filter ChaosTests
+
+crashpoints: dependencies
+	swift build --build-tests
+	QOE_CRASHPOINT_SEED=$(SEED) QOE_CRASHPOINT_SEEDS=$(SEEDS) \
+		swift test --skip-build --filter CrashPointTests
+
 simulate: dependencies
 	swift build -c release --product simulator
 	.build/release/simulator --seed $(SEED) --seeds $(SEEDS)
+
+mutants: dependencies
+	Scripts/run-mutants
 
 check: dependencies
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
@@ -37,6 +57,7 @@ format:
 	swift format --in-place --recursive $(SWIFT_SOURCES)
 
 bench: dependencies
+	swift build -c release --product aggregator
 	swift run -c release benchmarks $(BENCH_ARGS)
 
 dependencies:

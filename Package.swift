@@ -171,12 +171,14 @@ let package = Package(
         .executableTarget(
             name: "benchmarks",
             dependencies: [
-                "Blocks", "EventParsing", "Sketches", "Telemetry", "TestKit", "Windowing",
+                "Blocks", "Bus", "EventParsing", "NATSClient", "OwnedThreads", "Postgres",
+                "PrivateServers", "Sketches", "Store", "Telemetry", "TestKit", "Windowing",
             ],
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
         // What tests of several targets share; nothing above but the benchmarks imports it.
-        library("TestKit", ["NATSClient", "Postgres", "PrivateServers", "Telemetry"]),
+        library(
+            "TestKit", ["NATSClient", "OwnedThreads", "Postgres", "PrivateServers", "Telemetry"]),
 
         // The aggregator's core under a seeded scheduler of crashes and losses.
         library(
@@ -190,6 +192,7 @@ let package = Package(
         tests("Simulation"),
 
         tests("Telemetry"),
+        tests("TestKit", ["OwnedThreads", "Postgres", "PrivateServers"]),
         tests("ServiceKit", ["OwnedThreads", .lifecycle, .logging, .metrics]),
         tests("Sketches", ["Telemetry", "TestKit"]),
         tests("Blocks", ["Telemetry", "TestKit"]),
@@ -237,8 +240,9 @@ let package = Package(
         .testTarget(
             name: "PipelineTests",
             dependencies: [
-                "IngestCore", "NATSClient", "OwnedThreads", "Postgres", "PrivateServers", "Store",
-                "TestKit", "aggregator", "ingest",
+                "Blocks", "Bus", "Failpoints", "IngestCore", "NATSClient", "OwnedThreads",
+                "Postgres", "PrivateServers", "Store", "Telemetry", "TestKit", "aggregator",
+                "ingest",
             ],
             swiftSettings: strict),
         tests("Transport", ["OwnedThreads", "TestKit"]),

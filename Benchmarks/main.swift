@@ -1,6 +1,89 @@
-let isShort = CommandLine.arguments.contains("--short")
+import Glibc
 
-print("rounds: \(isShort ? 1 : 9), median of each; ratios are to the baseline of the same run\n")
-for comparison in [parsingComparison(), coreComparison(), sketchComparison()] {
-    comparison.report(rounds: isShort ? 1 : 9)
+/// Reads `--name value` and `--flag`.
+struct Arguments {
+    private let words = Array(CommandLine.arguments.dropFirst())
+    private static let flags = ["--short"]
+    private static let options = ["--only", "--events", "--cells", "--orders", "--aggregator"]
+
+    func has(_ flag: String) -> Bool { words.contains(flag) }
+
+    /// The parts of a value that commas separate; nil when it is not given.
+    func list(_ option: String) -> [String]? {
+        guard let position = words.firstIndex(of: option), words.indices.contains(position + 1)
+        else { return nil }
+        return words[position + 1].split(separator: ",").map(String.init)
+    }
+
+    func integers(_ option: String) -> [Int]? {
+        list(option).map { $0.compactMap { Int($0) } }
+    }
+
+    /// The first word that means nothing.
+    var unknown: String? {
+        var isValue = false
+        for word in words {
+            if isValue {
+                isValue = false
+            } else if Self.options.contains(word) {
+                isValue = true
+            } else if !Self.flags.contains(word) {
+                return word
+            }
+        }
+        return nil
+    }
+}
+
+let usage = """
+    usage: benchmarks [--short] [--only parsing,core,sketches,state,aggregator]
+               [--events N] [--cells N,…] [--orders ordered,shuffled,duplicates]
+               [--aggregator ARGUMENT,…]
+    --short: each piece once, small. --events, --cells and --orders are of the parts state and
+    aggregator; --aggregator passes further arguments to the aggregator.
+    """
+
+let arguments = Arguments()
+if let unknown = arguments.unknown {
+    print("unknown: \(unknown)\n\(usage)")
+    exit(2)
+}
+let isShort = arguments.has("--short")
+let parts = arguments.list("--only") ?? ["parsing", "core", "sketches", "state", "aggregator"]
+let cellCounts = arguments.integers("--cells") ?? (isShort ? [1000, 100_000] : nil)
+
+let comparisons: [(name: String, make: () -> Comparison)] = [
+    ("parsing", parsingComparison), ("core", coreComparison), ("sketches", sketchComparison),
+]
+let rounds = isShort ? 1 : 9
+if comparisons.contains(where: { parts.contains($0.name) }) {
+    print("rounds: \(rounds), median of each; ratios are to the baseline of the same run\n")
+}
+for comparison in comparisons where parts.contains(comparison.name) {
+    comparison.make().report(rounds: rounds)
+}
+if parts.contains("state") {
+    var benchmark = StateBenchmark()
+    if let cellCounts { benchmark.cellCounts = cellCounts }
+    benchmark.run()
+}
+if parts.contains("aggregator") {
+    var benchmark = AggregatorBenchmark()
+    if isShort {
+        benchmark.eventCount = 500_000
+        benchmark.orders = [.ordered]
+        benchmark.latencySeconds = 5
+    }
+    if let count = arguments.integers("--events")?.first { benchmark.eventCount = max(1000, count) }
+    if let cellCounts { benchmark.cellCounts = cellCounts }
+    if let orders = arguments.list("--orders") {
+        benchmark.orders = orders.compactMap { Workload.Order(rawValue: $0) }
+    }
+    benchmark.arguments = arguments.list("--aggregator") ?? []
+    do {
+        try benchmark.run()
+    } catch {
+        print("aggregator: \(error)")
+        exit(1)
+    }
 }

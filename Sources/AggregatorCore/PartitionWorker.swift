@@ -33,7 +33,8 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     package struct Timing: Sendable {
         /// The least time between two flushes of a partition.
         package var flushInterval: Duration
-        /// A partition spends at most one part in this many of its time on flushing.
+        /// A partition spends at most one part in this many of its time on flushing; while messages wait, all
+        /// partitions of a worker together do, if their leases allow.
         package var flushShareDivisor: Int
         /// How long the tables may hear nothing of an owner.
         package var lease: Duration
@@ -587,7 +588,18 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         }
         metrics.record(owned.state, of: partition, lostRangeCount: owned.lostRangeCount)
         let end = environment.instant()
-        owned.nextFlush = end + max(timing.flushInterval, (end - start) * timing.flushShareDivisor)
+        owned.nextFlush = end + pause(after: end - start, isCaughtUp: isCaughtUp)
+    }
+
+    /// How long to wait until a partition is flushed again.
+    ///
+    /// Behind the log's end rows are late anyway, and each is written less often the longer it is gathered. The
+    /// partitions of a worker are flushed one after the other, so their number counts.
+    private func pause(after duration: Duration, isCaughtUp: Bool) -> Duration {
+        let share = duration * timing.flushShareDivisor
+        if isCaughtUp { return max(timing.flushInterval, share) }
+        // A flush renews the lease as well.
+        return max(timing.flushInterval, share, min(share * ownedCount, timing.lease / 3))
     }
 }
 

@@ -1,4 +1,5 @@
 package import Blocks
+internal import Failpoints
 package import NATSClient
 internal import OwnedThreads
 internal import Synchronization
@@ -217,6 +218,9 @@ package final class BlockPublisher: Sendable {
 private let expiryInterval = Duration.milliseconds(100)
 
 extension BlockPublisher {
+    /// How long a process that is killed behind a publish waits until the server has it.
+    private static let flushBeforeDyingLimit = Duration.seconds(1)
+
     /// The connection in use and the subscription to acknowledgements on it.
     private struct Link {
         let connection: NATSConnection
@@ -324,10 +328,14 @@ extension BlockPublisher {
         {
             counters.blocksSent.add(1, ordering: .relaxed)
             counters.bytesSent.add(block.payload.count, ordering: .relaxed)
+            failpoint(.ingestBeforePublish)
             do throws(NATSError) {
                 try link.connection.publish(
                     block.payload, to: lane.subject,
                     replyTo: "\(link.inbox).\(AnswerToken(lane: lane.index, number: block.number))")
+                failpoint(.ingestPublished) {
+                    try? link.connection.flush(timeout: Self.flushBeforeDyingLimit)
+                }
             } catch {
                 giveUp(
                     lane.answered(block.number).map { [$0] } ?? [],
@@ -356,6 +364,7 @@ extension BlockPublisher {
         }
         switch result {
         case .stored(let sequence):
+            failpoint(.ingestAcknowledged)
             noteStored(sequence, block, inStream: lane.stream)
             counters.blocksAcknowledged.add(1, ordering: .relaxed)
             counters.eventsAcknowledged.add(block.eventCount, ordering: .relaxed)

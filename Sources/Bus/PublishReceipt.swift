@@ -1,3 +1,4 @@
+internal import Failpoints
 internal import Synchronization
 
 /// Follows what one request published until all of it is durable.
@@ -50,6 +51,9 @@ package final class PublishReceipt: Sendable {
         change { state in
             state.pendingCount -= 1
             state.error = state.error ?? error
+            if state.error == nil && state.isCommitted && state.pendingCount > 0 {
+                failpoint(.ingestPartlyAcknowledged)
+            }
         }
     }
 

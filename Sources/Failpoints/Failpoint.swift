@@ -60,6 +60,14 @@ package func failpoint(_ point: Failpoint) {
     #endif
 }
 
+/// As ``failpoint(_:)``, with something to be done before, only by a process that is killed here.
+@inline(__always)
+package func failpoint(_ point: Failpoint, after prepare: () -> Void) {
+    #if FAILPOINTS
+        ArmedFailpoint.fromEnvironment?.pass(point, after: prepare)
+    #endif
+}
+
 /// As ``failpoint(_:)``, for one message of the log: `aggregator.applied@17` kills at sequence 17, each time.
 @inline(__always)
 package func failpoint(_ point: Failpoint, sequence: UInt64) {
@@ -91,10 +99,11 @@ package func failpoint(_ point: Failpoint, sequence: UInt64) {
             passesLeft = Atomic(text.contains("#") ? Int(clamping: number ?? 1) : 1)
         }
 
-        func pass(_ point: Failpoint) {
+        func pass(_ point: Failpoint, after prepare: () -> Void = {}) {
             guard point == self.point, sequence == nil,
                 passesLeft.subtract(1, ordering: .relaxed).newValue == 0
             else { return }
+            prepare()
             die()
         }
 

@@ -1,4 +1,5 @@
 internal import CoreMetrics
+internal import Failpoints
 package import Logging
 internal import NIOCore
 internal import NIOHTTP1
@@ -113,6 +114,7 @@ package final class Ingest: Sendable {
 
     /// Stops listening, lets open requests finish, closes every connection, and ends the event loops.
     package func drain() async {
+        failpoint(.ingestDraining)
         try? await server.withLock { $0.take() }?.close()
         let open = connections.all
         for channel in open {

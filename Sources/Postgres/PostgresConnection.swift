@@ -1,4 +1,5 @@
 internal import CLibPQ
+internal import Failpoints
 
 /// One session of a PostgreSQL server.
 ///
@@ -31,6 +32,7 @@ internal import CLibPQ
         self.timeout = timeout
         self.interrupt = interrupt
         unsafe pointer = try unsafe connect(to: address, interrupt: interrupt)
+        failpoint(.transactionConnected)
     }
 
     deinit {
@@ -134,7 +136,7 @@ internal import CLibPQ
         _ pipeline: PostgresPipeline
     ) throws(PostgresError) -> [PostgresResult] {
         var whole = PostgresPipeline(PostgresStatement.begin)
-        for step in pipeline.steps { whole.append(step.statement, step.parameters) }
+        whole.append(pipeline)
         whole.append(PostgresStatement.commit)
         do {
             let results = try run(whole, commitStep: whole.steps.count - 1)
@@ -200,7 +202,7 @@ extension PostgresConnection {
         }
         let answers: [Answer]
         do {
-            answers = try unsafe send(pipeline, open)
+            answers = try unsafe send(pipeline, open, commitStep: commitStep)
         } catch {
             // Some steps may have left, COMMIT among them only if all were queued; they were not.
             close()
@@ -267,15 +269,22 @@ extension PostgresConnection {
     }
 
     /// Queues all steps and a sync; libpq copies them and sends what the socket takes.
+    ///
+    /// After a large step it waits until all of it has left, or libpq would gather all steps.
     private func send(
-        _ pipeline: PostgresPipeline, _ open: OpaquePointer
+        _ pipeline: PostgresPipeline, _ open: OpaquePointer, commitStep: Int?
     ) throws(PostgresError) -> [Answer] {
+        let deadline = ContinuousClock.now + timeout
         var answers: [Answer] = []
         var preparing: [String: [PostgresTypeID]] = [:]
         for (index, step) in pipeline.steps.enumerated() {
+            if index == commitStep {
+                failpoint(.transactionBeforeCommit) { flushBeforeDying() }
+            }
             let name = step.statement.name
+            let parameters = step.makeParameters()
             if let name {
-                let types = step.parameters.typeIDs
+                let types = parameters.typeIDs
                 if let known = prepared[name] ?? preparing[name] {
                     precondition(known == types, "\(name) was prepared with other types")
                 } else {
@@ -286,24 +295,51 @@ extension PostgresConnection {
                     answers.append(.prepared(name: name, types: types, step: index))
                 }
             }
-            guard try unsafe send(step, open) else { throw unsafe broken(open, statement: name) }
+            guard try unsafe send(step.statement, parameters, open) else {
+                throw unsafe broken(open, statement: name)
+            }
             answers.append(.result(step: index))
+            if parameters.bytes.count > Self.largeByteCount {
+                try unsafe sendQueued(open, deadline)
+            }
+            if index == 1, commitStep != nil {
+                failpoint(.transactionBegun) { flushBeforeDying() }
+            }
         }
         guard unsafe PQpipelineSync(open) == 1 else {
             throw unsafe broken(open, statement: nil)
         }
+        if commitStep != nil {
+            failpoint(.transactionCommitSent) { flushBeforeDying() }
+        }
         return answers + [.sync]
     }
 
+    /// Parameters of more bytes are waited for.
+    private static var largeByteCount: Int { 64 << 10 }
+
+    /// Waits until the socket has taken what is queued.
+    private func sendQueued(
+        _ open: OpaquePointer, _ deadline: ContinuousClock.Instant
+    ) throws(PostgresError) {
+        while unsafe PQflush(open) == 1 {
+            let ready = try waitForSocket(
+                unsafe PQsocket(open), [.read, .write], until: deadline, interrupt: interrupt)
+            // A server whose answers are not read takes no more questions.
+            if ready.contains(.read), unsafe PQconsumeInput(open) == 0 {
+                throw unsafe broken(open, statement: nil)
+            }
+        }
+    }
+
     private func send(
-        _ step: PostgresPipeline.Step, _ open: OpaquePointer
+        _ statement: PostgresStatement, _ parameters: PostgresParameters, _ open: OpaquePointer
     ) throws(PostgresError) -> Bool {
-        let parameters = step.parameters
         guard parameters.bytes.count <= PostgresParameters.largestByteCount else {
             throw PostgresError(
                 .unexpectedResult,
                 "parameters of \(parameters.bytes.count) bytes exceed the server's message limit",
-                statement: step.statement.name)
+                statement: statement.name)
         }
         let lengths = parameters.slots.map { Int32(clamping: $0.count ?? 0) }
         let formats = [Int32](repeating: 1, count: lengths.count)
@@ -313,15 +349,26 @@ extension PostgresConnection {
                 return unsafe UnsafeRawPointer(base + min(slot.offset, bytes.count - 1))
                     .assumingMemoryBound(to: CChar.self)
             }
-            if let name = step.statement.name {
+            if let name = statement.name {
                 return unsafe PQsendQueryPrepared(
                     open, name, Int32(lengths.count), values, lengths, formats, 1)
             }
             return unsafe PQsendQueryParams(
-                open, step.statement.sql, Int32(lengths.count),
+                open, statement.sql, Int32(lengths.count),
                 parameters.typeIDs.map(\.rawValue), values, lengths, formats, 1)
         }
         return sent == 1
+    }
+
+    /// Hands everything queued to the kernel, so that a process that is killed now has sent it.
+    private func flushBeforeDying() {
+        guard let open = unsafe pointer else { return }
+        let deadline = ContinuousClock.now + timeout
+        while unsafe PQflush(open) == 1 {
+            let ready = try? waitForSocket(
+                unsafe PQsocket(open), .write, until: deadline, interrupt: interrupt)
+            guard ready != nil else { return }
+        }
     }
 
     /// Reads one answer; returns the rows when it is a statement's.

@@ -33,7 +33,9 @@ package final class PostgresServer: Sendable {
             let port = settings.port == 0 ? try freeLoopbackPort() : settings.port
             do throws(PrivateServerError) {
                 let process = try Self.launch(data, executable, port: port, password)
-                try Self.makeDatabase(settings, port: port, password)
+                if settings.primaryURL == nil {
+                    try Self.makeDatabase(settings, port: port, password)
+                }
                 self.settings = settings
                 self.data = data
                 self.executable = executable

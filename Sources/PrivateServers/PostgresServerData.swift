@@ -55,7 +55,23 @@ struct PostgresServerData {
         try makeFolder(settings.clusterFolder)
         try giveAway(settings.clusterFolder)
         chmod(settings.clusterFolder, 0o700)
-        try initialize()
+        if let primaryURL = settings.primaryURL {
+            try copy(from: primaryURL)
+        } else {
+            try initialize()
+        }
+    }
+
+    /// Copies a running primary and has the copy follow it (manual, "pg_basebackup").
+    private func copy(from primaryURL: String) throws(PrivateServerError) {
+        // A slot of its own, so that the primary keeps what this replica has not got yet.
+        let slot = "replica_\(String(UInt64.random(in: .min ... .max), radix: 36))"
+        var arguments = [
+            "--pgdata", settings.clusterFolder, "--dbname", primaryURL, "--write-recovery-conf",
+            "--wal-method", "stream", "--create-slot", "--slot", slot, "--checkpoint", "fast",
+        ]
+        if !settings.isDurable { arguments.append("--no-sync") }
+        try run("pg_basebackup", arguments)
     }
 
     private func initialize() throws(PrivateServerError) {
@@ -71,19 +87,24 @@ struct PostgresServerData {
             arguments += ["--auth", "scram-sha-256", "--pwfile", settings.passwordFile]
         }
         if !settings.isDurable { arguments.append("--no-sync") }
-        let log = "\(settings.dataFolder)/initdb.log"
+        try run("initdb", arguments)
+    }
+
+    /// Runs one of PostgreSQL's programs that make a cluster, until it has ended well.
+    private func run(_ name: String, _ arguments: [String]) throws(PrivateServerError) {
+        let log = "\(settings.dataFolder)/\(name).log"
         var launch = PrivateProcess.Launch(
-            name: "initdb", executable: try program("initdb"), arguments: arguments, logFile: log,
-            pidFile: "\(settings.dataFolder)/initdb.pid")
+            name: name, executable: try program(name), arguments: arguments, logFile: log,
+            pidFile: "\(settings.dataFolder)/\(name).pid")
         launch.account = account
         let process = try PrivateProcess(launch)
         let limit = Duration.seconds(60)
         guard let exit = process.waitForExit(within: limit) else {
             try process.kill()
-            throw .notReady(name: "initdb", after: limit, log: log)
+            throw .notReady(name: name, after: limit, log: log)
         }
         guard exit == .code(0) else {
-            throw .ended(name: "initdb", exit: exit, log: log, lastWords: lastLines(of: log))
+            throw .ended(name: name, exit: exit, log: log, lastWords: lastLines(of: log))
         }
     }
 

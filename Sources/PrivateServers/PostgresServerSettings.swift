@@ -29,6 +29,9 @@ extension PostgresServer {
         package var parameters: [String: String] = [:]
         /// How long the server may take to accept clients; after a crash it replays its log first.
         package var readyLimit: Duration = .seconds(60)
+        /// The superuser's URL of a running server to copy when there is no data yet: this one then starts as
+        /// its streaming replica, with a replication slot, and makes no role and no database.
+        package var primaryURL: String?
         /// The folder of `postgres` and `initdb`; nil searches `PATH` and Debian's folders.
         package var programFolder: String?
 

@@ -18,6 +18,8 @@ package enum PrivateServerError: Error, Sendable, Equatable, CustomStringConvert
     case notReady(name: String, after: Duration, log: String)
     /// The server still runs although it was killed.
     case doesNotEnd(name: String, processIdentifier: Int32)
+    /// A server that runs did not do what it was asked.
+    case refused(name: String, reason: String)
     /// A setting is out of its range.
     case invalidSetting(name: String, reason: String)
 
@@ -42,6 +44,8 @@ package enum PrivateServerError: Error, Sendable, Equatable, CustomStringConvert
         case .doesNotEnd(let name, let processIdentifier):
             "\(name) (process \(processIdentifier)) does not end although it was killed; "
                 + "it may wait for a disk that does not answer"
+        case .refused(let name, let reason):
+            "\(name): \(reason)"
         case .invalidSetting(let name, let reason):
             "\(name) \(reason)"
         }

@@ -39,8 +39,8 @@ package struct RecountCounters: Hashable, Sendable {
 ///
 /// - An event with a session and a number counts once per client, session and number, unless its number would be
 ///   the session's 10,001st run of numbers.
-/// - Any other counts once per client and `event_id` within 15 minutes of the log, by the broker's time of its
-///   last counting.
+/// - Any other counts once per client and `event_id` while it is read again within 15 minutes of the log, by the
+///   broker's time.
 /// - The broker's time never goes back: it is the largest one seen in the partition.
 /// - An event more than ten minutes ahead of it, or more than 31 days behind, is rejected.
 /// - An event is late when it was received more than two minutes after the end of its minute.
@@ -66,8 +66,8 @@ package final class Recount {
     private struct Partition {
         var brokerMilliseconds = Int64.min
         var counters = RecountCounters()
-        /// When each event without a number was counted last, by the broker's time.
-        var counted: [EventKey: Int64] = [:]
+        /// When each event without a number was read last, by the broker's time.
+        var seen: [EventKey: Int64] = [:]
         var forgottenAt = Int64.min
     }
 
@@ -176,11 +176,9 @@ package final class Recount {
         }
         let key = EventKey(client: event.clientID, event: event.id)
         let now = partition.brokerMilliseconds
-        if let before = partition.counted[key], now - before <= Self.horizon {
-            return .repeated
-        }
-        partition.counted[key] = now
-        return .first
+        let before = partition.seen[key]
+        partition.seen[key] = now
+        return before.map { now - $0 <= Self.horizon } == true ? .repeated : .first
     }
 
     /// Drops what can decide nothing any more, now and then.
@@ -188,7 +186,7 @@ package final class Recount {
         let now = partition.brokerMilliseconds
         guard partition.forgottenAt < now - Self.minute else { return }
         partition.forgottenAt = now
-        partition.counted = partition.counted.filter { now - $0.value <= Self.horizon }
+        partition.seen = partition.seen.filter { now - $0.value <= Self.horizon }
     }
 
     private static let minute: Int64 = 60_000

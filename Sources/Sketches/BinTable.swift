@@ -87,9 +87,4 @@ package struct BinTable: Hashable, Sendable {
         merged += right
         elements = merged
     }
-
-    /// The elements whose keys are in `keys`.
-    package func elements(in keys: Range<UInt32>) -> ArraySlice<UInt64> {
-        elements[position(of: UInt64(keys.lowerBound))..<position(of: UInt64(keys.upperBound))]
-    }
 }

@@ -7,7 +7,10 @@
 ///
 /// The bounds come from integer arithmetic alone, so that a value is in the same bucket on every machine,
 /// whatever its floating-point library.
-package struct BucketMapping: Sendable {
+///
+/// Safe to share: the tables are written before the one mapping is made and never change or go away. They are
+/// bare memory because an array's reference count would be touched for every value of every event.
+@safe package struct BucketMapping: @unchecked Sendable {
     /// The one mapping that all sketches use.
     package static let shared = BucketMapping()
 
@@ -18,11 +21,11 @@ package struct BucketMapping: Sendable {
     package let bucketCount: Int
 
     /// `upperBounds[b]` is the largest value in bucket `b`.
-    private let upperBounds: [UInt64]
+    private let upperBounds: UnsafePointer<UInt64>
     /// What bucket `b` stands for.
-    private let representatives: [Double]
+    private let representatives: UnsafePointer<Double>
     /// For each power of two and the six bits after it, the first bucket that can hold such a value.
-    private let firstBuckets: [UInt16]
+    private let firstBuckets: UnsafePointer<UInt16>
 
     private static let fractionBits = 56
     private static let indexBits = 6
@@ -40,8 +43,6 @@ package struct BucketMapping: Sendable {
             if whole > UInt128(UInt64.max) { break }
             power = power * 51 / 50
         }
-        self.upperBounds = upperBounds
-        self.representatives = representatives
         bucketCount = upperBounds.count
 
         var firstBuckets: [UInt16] = []
@@ -53,7 +54,20 @@ package struct BucketMapping: Sendable {
                 firstBuckets.append(UInt16(bucket))
             }
         }
-        self.firstBuckets = firstBuckets
+        unsafe self.upperBounds = Self.table(upperBounds)
+        unsafe self.representatives = Self.table(representatives)
+        unsafe self.firstBuckets = Self.table(firstBuckets)
+    }
+
+    /// A copy that stays for good.
+    private static func table<Element: BitwiseCopyable>(
+        _ elements: [Element]
+    ) -> UnsafePointer<Element> {
+        let copy = UnsafeMutablePointer<Element>.allocate(capacity: elements.count)
+        for (index, element) in elements.enumerated() {
+            unsafe (copy + index).initialize(to: element)
+        }
+        return unsafe UnsafePointer(copy)
     }
 
     /// The smallest value whose highest bit is `exponent` and whose next bits are at least `step`.
@@ -74,18 +88,21 @@ package struct BucketMapping: Sendable {
         let step =
             exponent >= Self.indexBits
             ? below >> (exponent &- Self.indexBits) : below << (Self.indexBits &- exponent)
-        var bucket = Int(firstBuckets[exponent << Self.indexBits | Int(truncatingIfNeeded: step)])
-        while upperBounds[bucket] < value { bucket &+= 1 }
+        // In range: exponent and step have as many bits as the table has places, and the last bound is the
+        // largest value there is.
+        let place = exponent << Self.indexBits | Int(truncatingIfNeeded: step)
+        var bucket = Int(unsafe firstBuckets[place])
+        while unsafe upperBounds[bucket] < value { bucket &+= 1 }
         return bucket
     }
 
     /// The value that `bucket` stands for; buckets beyond the last stand for the last.
     package func representative(of bucket: Int) -> Double {
-        representatives[min(max(bucket, 0), bucketCount - 1)]
+        unsafe representatives[min(max(bucket, 0), bucketCount - 1)]
     }
 
     /// The largest value of `bucket`, 0 to ``bucketCount`` − 1.
     package func upperBound(of bucket: Int) -> UInt64 {
-        upperBounds[min(max(bucket, 0), bucketCount - 1)]
+        unsafe upperBounds[min(max(bucket, 0), bucketCount - 1)]
     }
 }

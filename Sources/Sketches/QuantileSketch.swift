@@ -44,25 +44,36 @@ package struct QuantileSketch: Hashable, Sendable {
     /// The *q*-quantile of *n* values is the one of rank ⌈q·n⌉ (rank 1 for q = 0), as `percentile_disc` of
     /// PostgreSQL has it. The answer is within 1 % of that value.
     package func quantile(_ q: Double) -> Double? {
-        Self.quantile(q, of: table.elements[...])
+        Self.quantile(q, of: table.elements.span)
     }
 
-    /// The *q*-quantile of stored elements; see ``quantile(_:)``.
-    package static func quantile(_ q: Double, of elements: ArraySlice<UInt64>) -> Double? {
-        guard q >= 0, q <= 1 else { return nil }
+    /// The *q*-quantile of stored elements; see ``quantile(_:)``. Bits above the bucket's are ignored.
+    package static func quantile(_ q: Double, of elements: Span<UInt64>) -> Double? {
+        quantiles([q], of: elements)?[0]
+    }
+
+    /// The quantiles of stored elements for ascending *q*s, in one pass; nil when there are no elements or a *q*
+    /// is not from 0 to 1. Bits above the bucket's are ignored.
+    package static func quantiles<let n: Int>(
+        _ qs: InlineArray<n, Double>, of elements: Span<UInt64>
+    ) -> InlineArray<n, Double>? {
         var count: UInt64 = 0
-        for element in elements { count &+= element & BinTable.countMax }
+        for index in elements.indices { count &+= elements[index] & BinTable.countMax }
         guard count > 0 else { return nil }
-        let rank = max(1, rank(q, count))
-        var seen: UInt64 = 0
-        for element in elements {
-            seen &+= element & BinTable.countMax
-            if seen >= rank {
-                let bucket = Int((element >> BinTable.countBits) & 0xFFF)
-                return BucketMapping.shared.representative(of: bucket)
+        var answers = InlineArray<n, Double>(repeating: 0)
+        var position = 0
+        var seen = elements[0] & BinTable.countMax
+        for index in qs.indices {
+            guard qs[index] >= 0, qs[index] <= 1 else { return nil }
+            let rank = max(1, rank(qs[index], count))
+            while seen < rank, position &+ 1 < elements.count {
+                position &+= 1
+                seen &+= elements[position] & BinTable.countMax
             }
+            let bucket = Int(truncatingIfNeeded: elements[position] >> BinTable.countBits & 0xFFF)
+            answers[index] = BucketMapping.shared.representative(of: bucket)
         }
-        return nil
+        return answers
     }
 
     /// ⌈q·n⌉ in double precision, exactly as PostgreSQL computes it, at most n.

@@ -18,9 +18,7 @@ extension AggregateStore {
             Self.fence(
                 ownership, batch.expectedSequence, batch.progress, batch.anchors,
                 createdNanoseconds: batch.logCreatedNanoseconds))
-        if !batch.cells.isEmpty {
-            steps.cells = steps.append(upsert(cells: batch.cells, ownership))
-        }
+        steps.append(upsertsOf: batch.cells, type: cellType, ownership)
         if !batch.sessions.isEmpty {
             steps.sessions = steps.append(Self.upsert(sessions: batch.sessions, ownership))
         }
@@ -36,9 +34,8 @@ extension AggregateStore {
         }
         let results = try run(steps.pipeline)
         var receipt = FlushReceipt()
-        if let step = steps.cells {
-            receipt.blockedCells = batch.cells.count - results[step].affectedRows
-        }
+        receipt.blockedCells =
+            batch.cells.count - steps.cells.reduce(0) { $0 + results[$1].affectedRows }
         if let step = steps.sessions {
             receipt.blockedSessions = batch.sessions.count - results[step].affectedRows
         }
@@ -66,7 +63,7 @@ extension AggregateStore {
     struct FlushSteps {
         private(set) var pipeline = PostgresPipeline()
         private var count = 0
-        var cells: Int?
+        private(set) var cells: Range<Int> = 0..<0
         var sessions: Int?
 
         @discardableResult
@@ -74,6 +71,22 @@ extension AggregateStore {
             pipeline.append(step.statement, step.parameters)
             count += 1
             return count - 1
+        }
+
+        /// Adds statements that write all cells, some rows each.
+        mutating func append(
+            upsertsOf rows: [CellRow], type: PostgresTypeID, _ ownership: PartitionOwnership
+        ) {
+            let first = count
+            for start in stride(from: 0, to: rows.count, by: AggregateStore.cellsPerStatementMax) {
+                let part = rows[
+                    start..<min(start + AggregateStore.cellsPerStatementMax, rows.count)]
+                pipeline.append(AggregateStore.upsertCells) {
+                    AggregateStore.parameters(ofCells: part, type: type, ownership)
+                }
+                count += 1
+            }
+            cells = first..<count
         }
     }
 
@@ -124,11 +137,21 @@ extension AggregateStore {
 
     // MARK: Rows
 
-    private func upsert(cells: [CellRow], _ ownership: PartitionOwnership) -> Step {
+    /// Rows that are encoded and sent together: some megabytes.
+    private static let cellsPerStatementMax = 1000
+
+    private static func parameters(
+        ofCells cells: ArraySlice<CellRow>, type: PostgresTypeID, _ ownership: PartitionOwnership
+    ) -> PostgresParameters {
         var parameters = PostgresParameters()
-        parameters.append(recordsOf: cells, type: cellType, CellColumns.write)
+        cells.withUnsafeBufferPointer { cells in
+            // In place: a copy of each row would count a reference for each of its texts.
+            parameters.append(records: cells.count, type: type) { index, record in
+                CellColumns.write(cells[index], &record)
+            }
+        }
         parameters.append(ownership.generation)
-        return (Self.upsertCells, parameters)
+        return parameters
     }
 
     private static let upsertCells: PostgresStatement = {
@@ -244,7 +267,13 @@ extension AggregateStore {
         SELECT $1, $2, d.seq, d.idx, d.reason, d.detail, d.payload, now()
         FROM unnest($3::bigint[], $4::integer[], $5::text[], $6::text[], $7::bytea[])
             AS d (seq, idx, reason, detail, payload)
-        ON CONFLICT DO NOTHING
+        ON CONFLICT (stream, partition, seq, idx) DO UPDATE SET reason = EXCLUDED.reason,
+            detail = EXCLUDED.detail, payload = EXCLUDED.payload,
+            recorded_at = EXCLUDED.recorded_at, forwarded_at = NULL, forwarded_seq = NULL,
+            replayed_at = NULL, replayed_seq = NULL
+        -- The same letter again changes nothing; another one has the sequence when a stream lost its tail.
+        WHERE (dead_letters.reason, dead_letters.detail, dead_letters.payload)
+            <> (EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.payload)
         """)
 }
 

@@ -61,16 +61,30 @@ enum CellColumns {
     ) {
         let summary = cell.summary(of: metric)
         record.append(Int64(clamping: summary.count))
-        record.append(summary.count == 0 ? nil : summary.sum)
-        record.append(summary.minimum?.inUnit)
-        record.append(summary.maximum?.inUnit)
-        let sketch = summary.count == 0 ? nil : cell.sketchElements(of: metric)
-        for q in [0.5, 0.95, 0.99] {
-            let quantile = sketch.flatMap { cell.quantile(q, of: metric, sketch: $0) }
-            record.append(quantile.map { $0 / MetricValue.scale })
+        guard let minimum = summary.minimum, let maximum = summary.maximum else {
+            record.append(Int64?.none)
+            for _ in 0..<extremeCount + quantiles.count { record.append(Double?.none) }
+            record.append(array: [Int64]?.none)
+            return
         }
-        record.append(array: sketch?.map { Int64(clamping: $0) })
+        record.append(summary.sum)
+        record.append(minimum.inUnit)
+        record.append(maximum.inUnit)
+        cell.withSketch(of: metric) { sketch in
+            let estimates = QuantileSketch.quantiles(quantiles, of: sketch)
+            for index in quantiles.indices {
+                let estimate = estimates.map {
+                    min(max($0[index], Double(minimum.millionths)), Double(maximum.millionths))
+                }
+                record.append(estimate.map { $0 / MetricValue.scale })
+            }
+            record.append(bigints: sketch, mask: Cell.sketchMask)
+        }
     }
+
+    /// Minimum and maximum.
+    private static let extremeCount = 2
+    private static let quantiles: [3 of Double] = [0.5, 0.95, 0.99]
 
     /// Reads ``state``.
     static func read(_ key: CellKey, _ row: inout PostgresRow) throws(PostgresError) -> CellRow {

@@ -1,41 +1,60 @@
 internal import Telemetry
 
 /// A cell's key in memory.
-struct CellID: Hashable, Sendable {
+struct CellID: SlotKey {
     let client: UInt32
     let target: UInt32
     let window: Window
 
-    static func == (a: CellID, b: CellID) -> Bool {
-        a.client == b.client && a.target == b.target && a.window == b.window
+    var slotHash: UInt64 {
+        SlotHash.mix(
+            UInt64(client) << 32 | UInt64(target), UInt64(bitPattern: window.minute))
     }
+}
 
-    func hash(into hasher: inout Hasher) {
-        hasher.combine(UInt64(client) << 32 | UInt64(target))
-        hasher.combine(window.minute)
+extension CellID {
+    /// The order of ``CellKey`` in one number, by the ranks of the names.
+    func order(_ names: NameTable) -> UInt128 {
+        let minute = UInt64(bitPattern: window.minute) ^ 1 << 63
+        let ranks = UInt64(names.rank(of: client)) << 32 | UInt64(names.rank(of: target))
+        return UInt128(minute) << 64 | UInt128(ranks)
     }
 }
 
 /// A session's key in memory.
-struct SessionID: Hashable, Sendable {
+struct SessionID: SlotKey {
     let client: UInt32
     let session: UniqueID
+
+    var slotHash: UInt64 {
+        SlotHash.mix(SlotHash.mix(session.high, session.low), UInt64(client))
+    }
+}
+
+/// The order of ``SessionKey``, by the rank of the client's name.
+struct SessionOrder: Comparable {
+    let clientRank: UInt32
+    let session: UniqueID
+
+    static func < (a: SessionOrder, b: SessionOrder) -> Bool {
+        a.clientRank != b.clientRank ? a.clientRank < b.clientRank : a.session < b.session
+    }
 }
 
 /// A cell in memory, whose context is a number until the cell becomes a row.
 struct LiveCell: Sendable {
-    private(set) var cell: Cell
-    private var context: UInt32?
+    private var body = CellBody()
+    private var context: UInt32 = noContext
     private var contextMeasuredAtMilliseconds: Int64 = .min
 
+    private static let noContext = UInt32.max
+
     /// A cell without events.
-    init() {
-        cell = Cell()
-    }
+    init() {}
 
     /// A cell from its row.
     init(_ cell: Cell, context: UInt32) {
-        self.cell = cell
+        body = cell.contents
         if let measuredAt = cell.contextMeasuredAtMilliseconds {
             self.context = context
             contextMeasuredAtMilliseconds = measuredAt
@@ -44,12 +63,12 @@ struct LiveCell: Sendable {
 
     @inline(__always)
     mutating func count(errorStage: ErrorStage?, isLate: Bool) {
-        cell.count(errorStage: errorStage, isLate: isLate)
+        body.count(errorStage: errorStage, isLate: isLate)
     }
 
     @inline(__always)
     mutating func insert(_ value: MetricValue, of metric: Metric) {
-        cell.insert(value, of: metric)
+        body.metrics.insert(value, of: metric)
     }
 
     /// As ``Cell/update(context:measuredAtMilliseconds:)``.
@@ -57,10 +76,10 @@ struct LiveCell: Sendable {
     mutating func update(
         context new: UInt32, measuredAtMilliseconds: Int64, among contexts: ContextTable
     ) {
-        if let old = context {
+        if context != Self.noContext {
             if measuredAtMilliseconds < contextMeasuredAtMilliseconds { return }
             if measuredAtMilliseconds == contextMeasuredAtMilliseconds,
-                old == new || !ContextOrder.precedes(contexts[old], contexts[new])
+                context == new || !ContextOrder.precedes(contexts[context], contexts[new])
             {
                 return
             }
@@ -71,8 +90,8 @@ struct LiveCell: Sendable {
 
     /// The cell with its context.
     func materialized(with contexts: ContextTable) -> Cell {
-        var cell = cell
-        if let context {
+        var cell = Cell(body)
+        if context != Self.noContext {
             cell.update(
                 context: contexts[context],
                 measuredAtMilliseconds: contextMeasuredAtMilliseconds)

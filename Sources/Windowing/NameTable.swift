@@ -3,23 +3,35 @@ internal import Telemetry
 /// Small numbers for names, so that what is done for each event compares integers.
 struct NameTable: Sendable {
     private var names: [Name] = []
-    /// By hash; names whose hash is taken are under the next free one.
-    private var numbers: [UInt64: UInt32] = [:]
+    private var numbers = SlotIndex()
+    /// For each name how many come before it, as of the last ``rankAll()``.
+    private var ranks: [UInt32] = []
 
     var count: Int { names.count }
 
     subscript(number: UInt32) -> Name { names[Int(number)] }
 
+    /// Brings ``rank(of:)`` up to date.
+    mutating func rankAll() {
+        guard ranks.count != names.count else { return }
+        let ordered = names.indices.sorted { names[$0] < names[$1] }
+        ranks = Array(repeating: 0, count: names.count)
+        for (rank, number) in ordered.enumerated() {
+            ranks[number] = UInt32(truncatingIfNeeded: rank)
+        }
+    }
+
+    /// The place of a name in the order of all names, so that many rows are sorted by numbers.
+    func rank(of number: UInt32) -> UInt32 { ranks[Int(number)] }
+
     /// The number of the name with these bytes, which is added when it is new.
     mutating func number(of bytes: UnsafeRawBufferPointer) -> UInt32 {
-        var hash = unsafe XXHash64.hash(bytes)
-        while let number = numbers[hash] {
-            if unsafe isName(number, bytes) { return number }
-            hash &+= 1
-        }
+        let hash = unsafe XXHash64.hash(bytes, seed: SlotHash.seed)
+        let known = numbers.slot(hash: hash) { unsafe isName(UInt32(bitPattern: $0), bytes) }
+        if let known { return UInt32(bitPattern: known) }
         let number = UInt32(truncatingIfNeeded: names.count)
         unsafe names.append(Name(utf8: bytes))
-        numbers[hash] = number
+        numbers.insert(Int32(bitPattern: number), hash: hash)
         return number
     }
 
@@ -41,22 +53,23 @@ struct NameTable: Sendable {
 
 /// Small numbers for network contexts.
 struct ContextTable: Sendable {
-    private struct Key: Hashable, Sendable {
+    private struct Key: SlotKey {
         /// Numbers of names, one higher than in the table; 0 is absent.
         var names: (UInt32, UInt32, UInt32, UInt32, UInt32)
         var asn: UInt32?
 
         static func == (a: Key, b: Key) -> Bool { a.names == b.names && a.asn == b.asn }
 
-        func hash(into hasher: inout Hasher) {
-            hasher.combine(UInt64(names.0) << 32 | UInt64(names.1))
-            hasher.combine(UInt64(names.2) << 32 | UInt64(names.3))
-            hasher.combine(UInt64(names.4) << 32 | UInt64(asn ?? 0))
+        var slotHash: UInt64 {
+            let first = SlotHash.mix(
+                UInt64(names.0) << 32 | UInt64(names.1), UInt64(names.2) << 32 | UInt64(names.3))
+            return SlotHash.mix(first, UInt64(names.4) << 32 | UInt64(asn ?? 0))
         }
     }
 
     private var contexts: [NetworkContext] = []
-    private var numbers: [Key: UInt32] = [:]
+    private var keys: [Key] = []
+    private var numbers = SlotIndex()
 
     var count: Int { contexts.count }
 
@@ -71,14 +84,17 @@ struct ContextTable: Sendable {
         let key = Key(
             names: (code(sourceIP), code(networkType), code(isp), code(region), code(resolver)),
             asn: asn)
-        if let known = numbers[key] { return known }
+        let hash = key.slotHash
+        let known = numbers.slot(hash: hash) { keys[Int($0)] == key }
+        if let known { return UInt32(bitPattern: known) }
         let number = UInt32(truncatingIfNeeded: contexts.count)
         contexts.append(
             NetworkContext(
                 sourceIP: sourceIP.map { names[$0] }, networkType: networkType.map { names[$0] },
                 isp: isp.map { names[$0] }, asn: asn, region: region.map { names[$0] },
                 resolver: resolver.map { names[$0] }))
-        numbers[key] = number
+        keys.append(key)
+        numbers.insert(Int32(bitPattern: number), hash: hash)
         return number
     }
 

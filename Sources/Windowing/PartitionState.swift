@@ -71,8 +71,12 @@ package struct PartitionState: Sendable {
     private var sessions = RowCache<SessionID, SessionRow>()
     private var recentIDs: RecentIDs
     private var deadLetters: [DeadLetter] = []
-    /// The broker's time, which never goes back.
+    /// The broker's time, which never goes back, at the message applied last.
     private var brokerMilliseconds: Int64
+    /// The same at the message resolved last.
+    private var resolvedMilliseconds: Int64
+    /// The same at the message remembered last, as far as the messages read again tell.
+    private var rememberedMilliseconds = Int64.min
     private var expectedSequence: UInt64
     /// Whether a flush was made and not yet confirmed; nothing may change until then.
     private var isFlushing = false
@@ -97,6 +101,7 @@ package struct PartitionState: Sendable {
         self.limits = limits
         recentIDs = RecentIDs(countMax: limits.recentIDCountMax)
         brokerMilliseconds = progress.committedBrokerMilliseconds ?? .min
+        resolvedMilliseconds = brokerMilliseconds
         expectedSequence = progress.committedSequence
         authoritativeFrom = newestWindow?.next ?? Window(minute: .min)
     }
@@ -107,31 +112,37 @@ package struct PartitionState: Sendable {
     ///
     /// Called for messages from `progress.replayFromSequence` up to the committed one, before anything is applied.
     package mutating func remember(_ block: BlockReader, at position: Position) {
+        rememberedMilliseconds = max(rememberedMilliseconds, position.brokerMilliseconds)
         for index in 0..<(unsafe block.eventCount) {
             let record = unsafe block.record(index)
             let origin = unsafe block.origin(record.origin)
             guard origin.session == nil,
                 Self.isKept(
                     record.measuredAtMilliseconds,
-                    brokerMilliseconds: position.brokerMilliseconds)
+                    brokerMilliseconds: rememberedMilliseconds)
             else { continue }
             _ = unsafe recentIDs.insert(
                 key(of: record, block.string(origin.client)),
                 content: contentHash(of: record, block),
-                sequence: position.sequence, brokerMilliseconds: position.brokerMilliseconds)
+                sequence: position.sequence, brokerMilliseconds: rememberedMilliseconds)
         }
     }
 
     /// Finds the cells and sessions of a block's events; unknown ones are put on ``pendingLoads``.
     package mutating func resolve(_ block: BlockReader, at position: Position) -> Resolution {
-        let now = max(brokerMilliseconds, position.brokerMilliseconds)
+        resolvedMilliseconds = max(resolvedMilliseconds, position.brokerMilliseconds)
+        let now = resolvedMilliseconds
         var resolution = Resolution()
         let numbers = (0..<(unsafe block.stringTableCount)).map {
             unsafe names.number(of: block.string(UInt32($0)))
         }
         func number(_ index: UInt32?) -> UInt32? { index.map { numbers[Int($0)] } }
+        let originCount = unsafe block.originCount
         var clients: [UInt32] = []
-        for index in 0..<(unsafe block.originCount) {
+        clients.reserveCapacity(originCount)
+        resolution.contexts.reserveCapacity(originCount)
+        resolution.sessions.reserveCapacity(originCount)
+        for index in 0..<originCount {
             let origin = unsafe block.origin(index)
             let client = numbers[Int(origin.client)]
             clients.append(client)
@@ -392,18 +403,23 @@ package struct PartitionState: Sendable {
         else { return nil }
         progress = next
         isFlushing = true
+        names.rankAll()
         return FlushBatch(
             expectedSequence: expectedSequence, progress: next,
-            cells: cells.dirtyRows { id, cell, sequence in
+            cells: cells.dirtyRows(orderedBy: { $0.order(names) }) { id, cell, sequence in
                 CellRow(
                     key: key(of: id), cell: cell.materialized(with: contexts),
                     lastSequence: sequence)
-            }.sorted { $0.key < $1.key },
-            sessions: sessions.dirtyRows { _, session, sequence in
-                var row = session
-                row.lastSequence = sequence
-                return row
-            }.sorted { $0.key < $1.key },
+            },
+            sessions: sessions.dirtyRows(
+                orderedBy: {
+                    SessionOrder(clientRank: names.rank(of: $0.client), session: $0.session)
+                },
+                { _, session, sequence in
+                    var row = session
+                    row.lastSequence = sequence
+                    return row
+                }),
             deadLetters: deadLetters)
     }
 
@@ -424,8 +440,9 @@ package struct PartitionState: Sendable {
         evict()
     }
 
-    /// Forgets clean rows that are unlikely to be needed, and all of them when the bound is reached.
+    /// Forgets clean rows that are unlikely to be needed, and all of them when the bound stays reached.
     private mutating func evict() {
+        if cells.count >= limits.cellCountMax { forgetOlderWindows() }
         // Names outlive their rows; when most of the table is such names, it is made anew.
         let nameCount = names.count + contexts.count
         let isFull = max(cells.count, sessions.count) >= limits.cellCountMax
@@ -441,12 +458,30 @@ package struct PartitionState: Sendable {
         guard now > evictedAt else { return }
         evictedAt = now
         let limit = brokerMilliseconds &- limits.idleMilliseconds
-        cells.removeClean { id, _ in
+        cells.removeClean(leaving: LiveCell()) { id, _ in
             guard id.window.endMilliseconds < limit else { return false }
             authoritativeFrom = max(authoritativeFrom, id.window.next)
             return true
         }
-        sessions.removeClean { _, session in session.lastMeasuredAtMilliseconds < limit }
+        let nobody = SessionRow(key: SessionKey(client: "", session: .zero))
+        sessions.removeClean(leaving: nobody) { _, session in
+            session.lastMeasuredAtMilliseconds < limit
+        }
+    }
+
+    /// Forgets the clean cells of all windows but the newest, whose events are still coming; that one too
+    /// when it alone would soon reach the bound again.
+    private mutating func forgetOlderWindows() {
+        var newest = Window(minute: .min)
+        cells.forEachKey { newest = max(newest, $0.window) }
+        cells.removeClean(leaving: LiveCell()) { id, _ in
+            guard id.window < newest else { return false }
+            authoritativeFrom = max(authoritativeFrom, id.window.next)
+            return true
+        }
+        guard cells.count > limits.cellCountMax / 2 else { return }
+        authoritativeFrom = max(authoritativeFrom, newest.next)
+        cells.removeAllClean()
     }
 
     /// Names that may be in memory without a row.

@@ -2,8 +2,9 @@ package import Telemetry
 
 /// The identifiers of the events of the last minutes of the log that carry no sequence number.
 ///
-/// An event without a sequence is a duplicate when the same client's event with the same identifier is within
-/// the horizon. The first in log order wins.
+/// An event without a sequence is a duplicate when the same client's event with the same identifier was read within
+/// the horizon before it, counted or not: what is known then depends on the last minutes of the log alone, and
+/// reading them again brings exactly that back. The first in log order is counted.
 package struct RecentIDs: Sendable {
     /// How far back identifiers are remembered, by the broker's time, ms.
     package static let horizonMilliseconds: Int64 = 15 * 60 * 1000
@@ -23,13 +24,15 @@ package struct RecentIDs: Sendable {
 
     private struct Entry: Sendable {
         let content: UInt64
-        let sequence: UInt64
+        /// Which of the key's arrivals is the newest.
+        let arrival: UInt64
     }
 
     private struct Arrival: Sendable {
         let key: Key
         let brokerMilliseconds: Int64
         let sequence: UInt64
+        let number: UInt64
     }
 
     private let countMax: Int
@@ -40,6 +43,7 @@ package struct RecentIDs: Sendable {
     /// In log order; elements before `oldest` have expired.
     private var arrivals: [Arrival] = []
     private var oldest = 0
+    private var nextNumber: UInt64 = 0
 
     /// - Parameter countMax: The most identifiers remembered, at least 1; beyond, the oldest are forgotten
     ///   early, so that a repetition of theirs counts again.
@@ -50,30 +54,34 @@ package struct RecentIDs: Sendable {
     /// What is known about an identifier.
     package enum Verdict: Hashable, Sendable {
         case new
-        /// Seen before with the same content.
+        /// Seen before, with the same content the last time.
         case duplicate
-        /// Seen before with other content.
+        /// Seen before, with other content the last time.
         case conflict
     }
 
     /// How many identifiers are remembered.
     package var count: Int { entries.count }
 
-    /// Remembers an identifier, or says that it is known.
+    /// Remembers an identifier, from now on if it is known.
     package mutating func insert(
         _ key: Key, content: UInt64, sequence: UInt64, brokerMilliseconds: Int64
     ) -> Verdict {
-        if let known = entries[key] {
-            return known.content == content ? .duplicate : .conflict
-        }
-        if entries.count >= countMax {
+        let known = entries[key]
+        // Repetitions take room as well, so many of them make others be forgotten early.
+        if arrivals.count &- oldest >= countMax {
+            let count = entries.count
             forgetOldest()
-            forgottenEarly &+= 1
+            if entries.count < count { forgottenEarly &+= 1 }
         }
-        entries[key] = Entry(content: content, sequence: sequence)
+        entries[key] = Entry(content: content, arrival: nextNumber)
         arrivals.append(
-            Arrival(key: key, brokerMilliseconds: brokerMilliseconds, sequence: sequence))
-        return .new
+            Arrival(
+                key: key, brokerMilliseconds: brokerMilliseconds, sequence: sequence,
+                number: nextNumber))
+        nextNumber &+= 1
+        guard let known else { return .new }
+        return known.content == content ? .duplicate : .conflict
     }
 
     /// Forgets what is older than the horizon, seen from `brokerMilliseconds`.
@@ -87,7 +95,7 @@ package struct RecentIDs: Sendable {
     private mutating func forgetOldest() {
         guard oldest < arrivals.count else { return }
         let arrival = arrivals[oldest]
-        if entries[arrival.key]?.sequence == arrival.sequence {
+        if entries[arrival.key]?.arrival == arrival.number {
             entries.removeValue(forKey: arrival.key)
         }
         oldest += 1

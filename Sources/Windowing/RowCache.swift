@@ -1,5 +1,5 @@
 /// Rows by key in stable slots, with what must be loaded and what must be written.
-struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
+struct RowCache<Key: SlotKey, Row: Sendable>: Sendable {
     private struct Slot: Sendable {
         var key: Key
         var row: Row
@@ -10,7 +10,7 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
 
     private var slots: [Slot] = []
     private var free: [Int32] = []
-    private var index: [Key: Int32] = [:]
+    private var index = SlotIndex()
     private var unloaded: [Int32] = []
     private var dirty: [Int32] = []
 
@@ -22,7 +22,8 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
     /// The slot of `key`; an unknown key gets one with the row `new`, which is to be loaded if it may be in the
     /// tables.
     mutating func slot(of key: Key, new: @autoclosure () -> Row, mustLoad: Bool) -> Int32 {
-        if let known = index[key] { return known }
+        let hash = key.slotHash
+        if let known = self.slot(of: key, hash) { return known }
         let slot = Slot(key: key, row: new(), lastSequence: 0, isDirty: false, isUsed: true)
         let position: Int32
         if let reused = free.popLast() {
@@ -32,9 +33,14 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
             position = Int32(truncatingIfNeeded: slots.count)
             slots.append(slot)
         }
-        index[key] = position
+        index.insert(position, hash: hash)
         if mustLoad { unloaded.append(position) }
         return position
+    }
+
+    @inline(__always)
+    private func slot(of key: Key, _ hash: UInt64) -> Int32? {
+        index.slot(hash: hash) { slots[Int($0)].key == key }
     }
 
     func key(at slot: Int32) -> Key { slots[Int(slot)].key }
@@ -44,7 +50,7 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
 
     /// The row found for a key that was asked for.
     mutating func install(_ row: Row, for key: Key, lastSequence: UInt64) {
-        guard let slot = index[key] else { return }
+        guard let slot = slot(of: key, key.slotHash) else { return }
         slots[Int(slot)].row = row
         slots[Int(slot)].lastSequence = lastSequence
     }
@@ -68,10 +74,14 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
         return change(&slots[slot].row)
     }
 
-    /// The changed rows, in the order of their first change.
-    func dirtyRows<Result>(_ make: (Key, Row, UInt64) -> Result) -> [Result] {
-        dirty.map { position in
-            let slot = slots[Int(position)]
+    /// The changed rows, ascending by what `order` makes of their keys.
+    func dirtyRows<Order: Comparable, Result>(
+        orderedBy order: (Key) -> Order, _ make: (Key, Row, UInt64) -> Result
+    ) -> [Result] {
+        var places = dirty.map { (order: order(slots[Int($0)].key), slot: $0) }
+        places.sort { $0.order < $1.order }
+        return places.map { place in
+            let slot = slots[Int(place.slot)]
             return make(slot.key, slot.row, slot.lastSequence)
         }
     }
@@ -82,13 +92,17 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
     }
 
     /// Forgets the clean rows for which `isIdle` holds.
-    mutating func removeClean(where isIdle: (Key, Row) -> Bool) {
+    ///
+    /// - Parameter empty: Takes their place, so that their memory is given back at once.
+    mutating func removeClean(leaving empty: Row, where isIdle: (Key, Row) -> Bool) {
         for position in slots.indices {
             guard slots[position].isUsed, !slots[position].isDirty,
                 isIdle(slots[position].key, slots[position].row)
             else { continue }
-            index.removeValue(forKey: slots[position].key)
+            index.remove(
+                Int32(truncatingIfNeeded: position), hash: slots[position].key.slotHash)
             slots[position].isUsed = false
+            slots[position].row = empty
             free.append(Int32(truncatingIfNeeded: position))
         }
     }
@@ -102,7 +116,7 @@ struct RowCache<Key: Hashable & Sendable, Row: Sendable>: Sendable {
         precondition(dirty.isEmpty, "changed rows are written before they are forgotten")
         slots = []
         free = []
-        index = [:]
+        index = SlotIndex()
         unloaded = []
     }
 }

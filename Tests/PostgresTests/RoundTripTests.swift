@@ -121,7 +121,8 @@ import TestKit
                 ("a", [1, 2, 3], nil), ("b", nil, 7), ("c", [], .max),
             ]
             var parameters = PostgresParameters()
-            parameters.append(recordsOf: samples, type: type) { sample, record in
+            parameters.append(records: samples.count, type: type) { index, record in
+                let sample = samples[index]
                 record.append(sample.0)
                 record.append(array: sample.1)
                 record.append(sample.2)

@@ -223,7 +223,8 @@ private func plainEvent(
     pipeline.drain()
     #expect(pipeline.tables.progress.counters.counted == 1)
     #expect(pipeline.tables.progress.counters.duplicates == 2)
-    #expect(pipeline.tables.progress.counters.idConflicts == 1)
+    // Each repetition is compared with the one before it.
+    #expect(pipeline.tables.progress.counters.idConflicts == 2)
 }
 
 @Test func `two clients may use the same identifier`() {
@@ -277,6 +278,21 @@ private func plainEvent(
     #expect(pipeline.tables.progress.counters.idConflicts == 0)
 }
 
+@Test(arguments: [false, true])
+func `what a repetition counts for does not depend on a restart`(restarts: Bool) {
+    var pipeline = Pipeline()
+    let minute: Int64 = 60_000
+    for (id, time) in [(1, 0), (2, 5), (1, 10), (3, 16), (1, 20), (1, 36)] as [(UInt64, Int64)] {
+        let now = start + time * minute
+        pipeline.append([(plainEvent(id: id, at: now), now)], brokerMilliseconds: now)
+        pipeline.drain()
+        if restarts { pipeline.restart() }
+    }
+    // The third and the fifth repeat what was there within a quarter of an hour, the last does not.
+    #expect(pipeline.tables.progress.counters.counted == 4)
+    #expect(pipeline.tables.progress.counters.duplicates == 2)
+}
+
 @Test func `too many identifiers are forgotten from the oldest on, and counted`() {
     var pipeline = Pipeline()
     pipeline.limits = PartitionState.Limits(recentIDCountMax: 3)
@@ -286,7 +302,7 @@ private func plainEvent(
     pipeline.drain()
     #expect(pipeline.tables.progress.counters.counted == 5)
     #expect(pipeline.tables.progress.counters.duplicates == 1)
-    #expect(pipeline.state.idsForgottenEarly == 2)
+    #expect(pipeline.state.idsForgottenEarly == 3)
 }
 
 @Test func `what cannot be decoded or has no window is set aside once, and the rest goes on`() {

@@ -1,6 +1,7 @@
 internal import Bus
 internal import CoreMetrics
 internal import EventParsing
+internal import Failpoints
 internal import Logging
 internal import NIOCore
 internal import NIOHTTP1
@@ -135,6 +136,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         case .refused(let answer):
             phase = .dropping(answer)
         case .admitted(let scope, let form):
+            failpoint(.ingestHeadersRead)
             phase = .receiving(Request(route: route, scope: scope, form: form))
             if let text = head.headers.first(name: "content-length"), let count = Int(text) {
                 body.reserveCapacity(
@@ -167,6 +169,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     private func process(_ request: Request, _ context: ChannelHandlerContext) {
+        failpoint(.ingestBodyRead)
         api.metrics.countBody(byteCount: receivedByteCount)
         guard let publisher = api.link.publisher else {
             send(.unavailable("NATS is not reachable"), context)
@@ -195,6 +198,7 @@ final class ConnectionHandler: ChannelInboundHandler {
                 for (_, rejection) in outcome.rejected {
                     api.metrics.countRejection(rejection.code)
                 }
+                if outcome.acceptedCount > 0 { failpoint(.ingestEnqueued) }
                 if outcome.acceptedCount == 0 {
                     published.succeed()
                     send(Answer(outcome, receivedAtMilliseconds: now), context)
@@ -272,6 +276,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         phase = closes ? .ending : .waiting
         deadline = .now() + (closes ? Self.endingLimit : api.idleTimeout)
         let sent = context.writeAndFlush(wrapOutboundOut(.end(nil)))
+        // What a loop writes and flushes is in the kernel by now, unless the client reads slowly.
+        if answer.status == .accepted { failpoint(.ingestAnswerWritten) }
         guard closes else { return }
         // Closing both directions with bytes unread would make the kernel reset the connection, and
         // the client might never see the answer.

@@ -1,6 +1,7 @@
 internal import Blocks
 internal import Bus
 internal import EventParsing
+internal import Failpoints
 internal import NIOCore
 internal import Telemetry
 
@@ -50,6 +51,7 @@ final class EventIntake {
             Result { () throws(EventRejection) in
                 let parsed = try parser.parse(storage, byteCount: byteCount, as: form)
                 let outcome = validate(parsed, rules, scope, publisher.settings.partitioning)
+                failpoint(.ingestParsed)
                 if outcome.acceptedCount > 0 { publish(to: publisher, receipt) }
                 return outcome
             }

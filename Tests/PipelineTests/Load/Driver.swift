@@ -6,6 +6,13 @@ import TestKit
 struct Driver {
     let pipeline: Pipeline
     let log: OpLog
+    /// Between two requests.
+    var longestPauseMicroseconds: UInt32 = 30_000
+    /// So many samples are of probes that number them.
+    var numbersAllUntil: Int {
+        get { source.numbersAllUntil }
+        set { source.numbersAllUntil = newValue }
+    }
     private var source: SampleSource
     private var random: SeededGenerator
 
@@ -16,8 +23,8 @@ struct Driver {
         random = SeededGenerator(seed: seed &+ 1)
     }
 
-    mutating func run(until deadline: ContinuousClock.Instant) {
-        while ContinuousClock.now < deadline {
+    mutating func run(while goesOn: () -> Bool) {
+        while goesOn() {
             let isSingle = random.chance(20)
             let count = isSingle ? 1 : Int.random(in: 1...60, using: &random)
             var samples = (0..<count).map { _ in source.next(now: unixMilliseconds()) }
@@ -27,13 +34,13 @@ struct Driver {
                 samples.shuffle(using: &random)
             }
             send(samples, isImpatient: random.chance(3))
-            usleep(UInt32.random(in: 0...30_000, using: &random))
+            usleep(UInt32.random(in: 0...longestPauseMicroseconds, using: &random))
         }
     }
 
     /// Sends what is unknown until nothing is.
     mutating func settle() -> Bool {
-        eventually(within: .seconds(60)) {
+        eventually(within: .seconds(90)) {
             let samples = log.again(&random, unknown: 200, duplicates: 0)
             if samples.isEmpty { return true }
             send(samples, isImpatient: false)
@@ -43,6 +50,7 @@ struct Driver {
 
     private func send(_ samples: [Sample], isImpatient: Bool) {
         let bodies = samples.map(\.json)
+        log.willSend(samples)
         let body = bodies.count == 1 ? bodies[0] : "[\(bodies.joined(separator: ","))]"
         let outcome = post(
             body, port: pipeline.apiPort, token: pipeline.token, isImpatient: isImpatient)
