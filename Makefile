@@ -52,6 +52,7 @@ check: dependencies
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
 	swift build --build-tests --explicit-target-dependency-import-check error
 	Scripts/document-settings --check
+	Scripts/run-mutants --check
 
 format:
 	swift format --in-place --recursive $(SWIFT_SOURCES)
