@@ -83,8 +83,9 @@ final class OwnedState {
 package enum CrashCaution {
     /// Processes that may die one after the other without a commit, before messages are counted one by one.
     static let crashCountMax = 3
-    /// How many messages are then counted one by one.
-    static let messageCount = 1000
+    /// How many messages are then counted one by one: about what an owner has read when it dies. Should the message at
+    /// fault stand further on, the same begins anew from there.
+    static let messageCount = 256
     /// How many processes may begin to count a message; beyond, it is set aside. More than a few, since processes
     /// that are killed for other reasons blame the message they happen to be at.
     package static let beginCountMax = 5
