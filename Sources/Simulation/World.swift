@@ -311,11 +311,14 @@ final class World {
         database.isDown = false
         note("everything is healed")
         let began = time.milliseconds
+        // What was removed from a partition with nothing left to read is noticed at the next look at the whole log.
+        var lastUnconverged = began
         while violation == nil {
             publishRest()
             restartDue()
             turnEverybody()
-            if isConverged { break }
+            if !isConverged { lastUnconverged = time.milliseconds }
+            if time.milliseconds - lastUnconverged > Self.leaseMilliseconds { break }
             time.milliseconds += 500
             if time.milliseconds - began > Simulation.convergenceMilliseconds {
                 fail("wedged: \(whatIsLeft)")
