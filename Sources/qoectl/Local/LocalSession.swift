@@ -86,6 +86,9 @@ struct LocalSession {
     private func introduction(_ addresses: LocalStack.Addresses) -> String {
         let folder =
             settings.folder == .standard ? "" : " --data-dir \(shellWord(settings.folder.path))"
+        let program = shellWord(CommandLine.arguments.first ?? "qoectl")
+        // The password stays in the file.
+        let database = "postgresql:///?service=\(StackFolder.serviceName)"
         return """
 
             Post an event of your own:
@@ -98,7 +101,12 @@ struct LocalSession {
 
             Open SQL:
 
-              \(shellWord(CommandLine.arguments.first ?? "qoectl")) local psql\(folder)
+              \(program) local psql\(folder)
+
+            Check what was counted (verify), see who counts what (partitions), what could not be (dlq list):
+
+              export PGSERVICEFILE=\(shellWord(settings.folder.serviceFile))
+              \(program) verify --postgres-url '\(database)' --nats-url \(addresses.nats)
 
             Targets with settable faults: \(addresses.http)/ and \(addresses.https)/
             Stop with Ctrl-C.
