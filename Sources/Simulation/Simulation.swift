@@ -7,8 +7,8 @@
 ///    as its copies come within 15 minutes by the broker's clock, and the log keeps the first of them for so long.
 ///    Should the broker lose a copy that was counted, a later copy of an event without a number counts again.
 /// 2. Every message that the log holds is counted, or is a dead letter. A message is set aside as one that crashes its
-///    readers only if counting a message of its sequence alone began three times without a commit: processes that
-///    die or lose their connection just there, again and again, can make a dead letter of an innocent one.
+///    readers only if more than ``CrashCaution/beginCountMax`` processes began to count it alone and none of them
+///    committed: processes that die just there, again and again, can make a dead letter of an innocent one.
 /// 3. A message that somebody else than the aggregators removed before it was counted is within a range of
 ///    `lost_ranges`, together with nothing that could still be read. The same holds when the database loses
 ///    commits and the aggregators had removed what those had counted.
@@ -19,8 +19,8 @@
 /// Beyond the promise:
 ///
 /// - A stream that was cut and then had everything removed that the rows could tell it by.
-/// - Removals by somebody else that a trim follows before the partition's owner has looked at the log, or that strike
-///   a reader which goes on without a new connection.
+/// - Removals by somebody else that strike a reader which goes on without a new connection, and is past the place
+///   before its owner looks at the whole log.
 /// - Events without a number that are stored while the broker's clock jumps; that come back with an older copy of
 ///   the stream after their messages were removed unread and reported as lost; or whose message got the
 ///   sequence of another one that was set aside as crashing its readers before the stream was cut.
