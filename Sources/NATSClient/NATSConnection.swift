@@ -34,6 +34,7 @@ package enum NATSConnectionEvent: Sendable {
     /// libnats's JetStream context of this connection.
     let jetStreamContext: OpaquePointer
     private let callbackIdentifier: Int
+    private let closing = ClosingLock()
 
     /// Makes one attempt to connect to one of the servers. Blocks.
     ///
@@ -70,7 +71,7 @@ package enum NATSConnectionEvent: Sendable {
 
     deinit {
         unsafe jsCtx_Destroy(jetStreamContext)
-        unsafe natsConnection_Destroy(pointer)
+        closing.lock.withLock { _ in unsafe natsConnection_Destroy(pointer) }
         eventHandlers.remove(callbackIdentifier)
     }
 
@@ -146,7 +147,8 @@ package enum NATSConnectionEvent: Sendable {
     package func subscribe(
         _ subject: String, handler: @escaping @Sendable (NATSMessage) -> Void
     ) throws(NATSError) -> NATSSubscription {
-        unsafe try NATSSubscription(connection: pointer, subject: subject, handler: handler)
+        unsafe try NATSSubscription(
+            connection: pointer, closing: closing, subject: subject, handler: handler)
     }
 
     /// Sends a request and waits for one answer. Blocks.
@@ -186,7 +188,7 @@ package enum NATSConnectionEvent: Sendable {
             // Closing goes on: whoever needs an acknowledgement has waited for it before.
             try? flush(timeout: flushTimeout)
         }
-        unsafe natsConnection_Close(pointer)
+        closing.lock.withLock { _ in unsafe natsConnection_Close(pointer) }
     }
 
     /// Frees what libnats keeps for the calling thread. An owned thread that made calls of this

@@ -6,6 +6,7 @@ internal import Synchronization
 /// Safe to share: libnats locks its subscriptions.
 @safe package final class NATSSubscription: @unchecked Sendable {
     private let pointer: OpaquePointer
+    private let closing: ClosingLock
 
     /// Subscribes and hands every message to `handler` on a thread of libnats's own.
     ///
@@ -13,9 +14,10 @@ internal import Synchronization
     /// (`natsSubscription_SetOnCompleteCB`): unsubscribing from another thread does not wait for
     /// a call that is under way.
     init(
-        connection: OpaquePointer, subject: String,
+        connection: OpaquePointer, closing: ClosingLock, subject: String,
         handler: @escaping @Sendable (NATSMessage) -> Void
     ) throws(NATSError) {
+        self.closing = closing
         let box = unsafe Unmanaged.passRetained(HandlerBox(handler)).toOpaque()
         var created: OpaquePointer?
         let status = unsafe natsConnection_Subscribe(
@@ -49,14 +51,22 @@ internal import Synchronization
     }
 
     deinit {
-        unsafe natsSubscription_Destroy(pointer)
+        closing.lock.withLock { _ in unsafe natsSubscription_Destroy(pointer) }
     }
 
     /// Ends the interest. A call of the handler that is under way goes on.
     package func cancel() {
         // Fails only when it is already cancelled or the connection closed.
-        _ = unsafe natsSubscription_Unsubscribe(pointer)
+        closing.lock.withLock { _ in _ = unsafe natsSubscription_Unsubscribe(pointer) }
     }
+}
+
+/// Keeps the end of a connection and the ends of its subscriptions apart.
+///
+/// A connection that closes looks at its subscriptions without holding on to them, and uses freed memory when one ends
+/// meanwhile (nats-io/nats.c #924, seen with 3.4.1).
+final class ClosingLock: Sendable {
+    let lock = Mutex(())
 }
 
 private final class HandlerBox: Sendable {
