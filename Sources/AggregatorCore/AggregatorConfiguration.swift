@@ -24,7 +24,7 @@ package struct AggregatorConfiguration: Sendable {
         Setting(
             "flush-interval", .durationIn(.milliseconds(100)...(.seconds(60))), default: "1s",
             help: "The least time between two transactions of a partition. Longer costs less and "
-                + "shows later."),
+                + "shows later; more than a third of --lease counts as that."),
         Setting(
             "lease", .durationIn(.seconds(3)...(.seconds(300))), default: "10s",
             help: "How long a silent instance keeps its partitions before another may take them."),

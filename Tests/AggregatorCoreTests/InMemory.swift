@@ -111,6 +111,8 @@ final class InMemoryTables: AggregateTables {
     private var anchors: [Int: [LogAnchor]] = [:]
     /// Struck by the next flush.
     var nextFault: Fault?
+    /// Called by the next flush before it does anything.
+    var duringNextFlush: (() -> Void)?
     var isDown = false
 
     func share() throws(TablesError) -> SharingView {
@@ -184,6 +186,8 @@ final class InMemoryTables: AggregateTables {
     }
 
     func flush(_ batch: FlushBatch, under ownership: Ownership) throws(TablesError) {
+        duringNextFlush?()
+        duringNextFlush = nil
         if isDown { throw .unavailable("down for the test") }
         let fault = nextFault
         nextFault = nil

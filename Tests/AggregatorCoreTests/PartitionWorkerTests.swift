@@ -271,6 +271,18 @@ func `after three crashes messages are counted one by one, and the one at fault 
     #expect(fixture.tables.begun[0]?.isEmpty != false)
 }
 
+@Test func `a flush that took hours does not put off the next one for hours`() throws {
+    let fixture = try Fixture()
+    let worker = fixture.worker()
+    fixture.post(1...2, to: 0)
+    let time = fixture.time
+    fixture.tables.duringNextFlush = { time.advance(milliseconds: 3 * 3600 * 1000) }
+    fixture.run(worker)
+    fixture.post(3...4, to: 0)
+    fixture.run(worker)
+    #expect(fixture.total(0) == 4)
+}
+
 @Test func `what was read with the messages of a fenced partition is counted`() throws {
     let fixture = try Fixture()
     let worker = fixture.worker(limits: PartitionState.Limits(dirtyRowCountMax: 1))

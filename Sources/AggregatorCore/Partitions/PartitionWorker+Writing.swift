@@ -60,10 +60,10 @@ extension PartitionWorker {
     ///
     /// Behind the log's end rows are late anyway, and each is written less often the longer it is gathered. The
     /// partitions of a worker are flushed one after the other, so their number counts.
+    ///
+    /// A flush renews the lease as well, so it comes thrice in a lease however long the last one took.
     func pause(after duration: Duration, isCaughtUp: Bool) -> Duration {
-        let share = duration * timing.flushShareDivisor
-        if isCaughtUp { return max(timing.flushInterval, share) }
-        // A flush renews the lease as well.
-        return max(timing.flushInterval, share, min(share * ownedCount, timing.lease / 3))
+        let share = duration * (timing.flushShareDivisor * (isCaughtUp ? 1 : max(1, ownedCount)))
+        return min(max(timing.flushInterval, share), timing.lease / 3)
     }
 }
