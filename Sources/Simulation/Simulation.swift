@@ -21,6 +21,8 @@
 /// - A stream that was cut and then had everything removed that the rows could tell it by.
 /// - Removals by somebody else that strike a reader which goes on without a new connection, and is past the place
 ///   before its owner looks at the whole log.
+/// - Messages that were removed unread and come back with an older copy of the stream in the moment in which their
+///   owner reports them as lost: they stay a lost range.
 /// - Events without a number that are stored while the broker's clock jumps; that come back with an older copy of
 ///   the stream after their messages were removed unread and reported as lost; or whose message got the
 ///   sequence of another one that was set aside as crashing its readers before the stream was cut.

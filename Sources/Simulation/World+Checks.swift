@@ -135,6 +135,8 @@ extension World {
             for message in broker.branch
             where message.draft.partition == partition && range.sequences.contains(message.sequence)
             {
+                // Back again after its owner had looked, and before it wrote what it saw.
+                if broughtBack.contains(message.number) { continue }
                 if message.sequence >= broker.firstSequence {
                     fail("message \(message.sequence) is reported as lost, and is there")
                 }

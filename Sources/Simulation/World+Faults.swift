@@ -54,6 +54,7 @@ extension World {
         where !oracle.processed.contains(message.number) {
             // Removed unread, reported as lost, and there again: by its time it may have been counted.
             losesIdentifiers = true
+            broughtBack.insert(message.number)
         }
         note("the stream is restored to \(broker.firstSequence)...\(broker.lastSequence)")
         coverage.restores += 1

@@ -71,6 +71,8 @@ final class World {
     var beginCounts: [UInt64: Int] = [:]
     /// Something happened of which no trace is left; see ``Simulation``.
     var isBeyondPromise = false
+    /// Messages that were removed unread and came back with an older copy of the stream.
+    var broughtBack: Set<Int> = []
     /// Events without a number are not exact any more; see ``Simulation``.
     var losesIdentifiers = false
     private(set) var violation: String?

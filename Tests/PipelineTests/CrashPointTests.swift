@@ -58,16 +58,15 @@ extension Failpoint {
     /// How many passes there surely are.
     fileprivate var passes: ClosedRange<Int> {
         switch self {
-        case .ingestDraining, .aggregatorStopping, .aggregatorFenced, .aggregatorTrimRecorded,
-            .aggregatorTrimmed, .aggregatorBeforeReposition, .aggregatorRepositioned:
+        case .ingestDraining, .aggregatorStopping, .aggregatorFenced, .aggregatorDropped,
+            .aggregatorTrimRecorded, .aggregatorTrimmed, .aggregatorBeforeReposition,
+            .aggregatorRepositioned:
             1...1
         // Two workers, and one for heartbeats.
         case .transactionConnected: 1...3
         default: 1...4
         }
     }
-
-    /// Whether a program is known to pass it in such a run.
 
     /// Changes the stream itself, so that it tells no longer the whole story.
     fileprivate var changesStream: Bool {

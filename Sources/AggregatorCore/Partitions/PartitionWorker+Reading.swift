@@ -89,6 +89,8 @@ extension PartitionWorker {
         var chunk: [DecodedMessage] = []
         var eventCount = 0
         for message in messages {
+            try renewDue()
+            guard isOwned(owned) else { return }
             guard message.position.sequence > owned.state.progress.committedSequence else {
                 remember(message, owned)
                 continue

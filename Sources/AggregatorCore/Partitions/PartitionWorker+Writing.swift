@@ -24,6 +24,20 @@ extension PartitionWorker {
         }
     }
 
+    /// Renews the leases that a long turn would let run out.
+    func renewDue() throws(TablesError) {
+        let now = environment.instant()
+        for partition in partitions {
+            guard case .owned(let owned) = phases[partition],
+                now - owned.leaseRenewedAt > timing.lease / 2
+            else { continue }
+            try goingOnWhenFenced { () throws(TablesError) in
+                try tables.renew(owned.ownership)
+                owned.leaseRenewedAt = now
+            }
+        }
+    }
+
     func flush(_ owned: OwnedState) throws(TablesError) {
         let start = environment.instant()
         let partition = owned.ownership.partition
