@@ -39,6 +39,8 @@ extension World {
         _ batch: FlushBatch, _ partition: Int, _ read: [StoredMessage], blocked: Int
     ) {
         coverage.commits += 1
+        // What was read of the stream before it was cut may be written after everything there was removed.
+        noteUndetectable()
         note(
             "partition \(partition): commits \(batch.expectedSequence) to "
                 + "\(batch.progress.committedSequence), counted through "

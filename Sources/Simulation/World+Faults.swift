@@ -159,7 +159,7 @@ extension World {
     }
 
     /// A stream that was cut, and of which all that could tell was removed afterwards.
-    private func noteUndetectable() {
+    func noteUndetectable() {
         for row in database.rows.partitions {
             guard let anchor = row.anchors.first, anchor.sequence < broker.firstSequence,
                 row.createdNanoseconds == broker.createdNanoseconds
