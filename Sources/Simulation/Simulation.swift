@@ -37,8 +37,9 @@ package enum Simulation {
         package let trace: [String]
     }
 
-    /// How long all of it may take to be counted once nothing goes wrong any more.
-    package static let convergenceMilliseconds: Int64 = 240_000
+    /// How long all of it may take to be counted once nothing goes wrong any more: each message that kills its readers takes
+    /// eight deaths, and the restarts after them.
+    package static let convergenceMilliseconds: Int64 = 600_000
 
     private static let stepCount = 150...450 as ClosedRange<UInt64>
 
