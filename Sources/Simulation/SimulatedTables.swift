@@ -182,9 +182,13 @@ final class SimulatedTables: AggregateTables {
         return standing
     }
 
-    func renew(_ ownership: Ownership) throws(TablesError) {
+    func renew(_ ownership: Ownership, committedSequence: UInt64) throws(TablesError) {
         try ask(.renew, writes: true) { () throws(TablesError) in
             try requireHeld(ownership)
+            let progress = database.rows.partitions[ownership.partition].progress
+            guard progress.committedSequence == committedSequence else {
+                throw .fenced(partition: ownership.partition)
+            }
             let until = leaseUntil
             database.commit { $0.partitions[ownership.partition].leaseExpiresAt = until }
         }

@@ -78,10 +78,14 @@ extension AggregateStore {
 
     /// Extends the lease.
     ///
-    /// - Returns: whether the partition is still the owner's.
-    package func renew(_ ownership: PartitionOwnership) throws(PostgresError) -> Bool {
+    /// - Parameter committedSequence: the progress that the table must still have.
+    /// - Returns: whether the partition is still the owner's, at that progress.
+    package func renew(
+        _ ownership: PartitionOwnership, committedSequence: UInt64
+    ) throws(PostgresError) -> Bool {
         var parameters = ownership.parameters
         parameters.append(ownership.lease.milliseconds)
+        parameters.append(Int64(clamping: committedSequence))
         return try connection.query(Self.renewLease, parameters).affectedRows == 1
     }
 
@@ -203,7 +207,7 @@ extension AggregateStore {
         """
         UPDATE partition_progress SET state = 'running',
             lease_expires_at = clock_timestamp() + $6 * interval '1 ms'
-        WHERE \(PartitionOwnership.condition)
+        WHERE \(PartitionOwnership.condition) AND committed_seq = $7
         """)
 
     private static let releaseLease = PostgresStatement(

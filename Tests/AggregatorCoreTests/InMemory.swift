@@ -168,8 +168,9 @@ final class InMemoryTables: AggregateTables {
         return begun[ownership.partition]?[sequence] ?? 0
     }
 
-    func renew(_ ownership: Ownership) throws(TablesError) {
-        guard owners[ownership.partition] == ownership else {
+    func renew(_ ownership: Ownership, committedSequence: UInt64) throws(TablesError) {
+        let committed = progress[ownership.partition]?.committedSequence ?? 0
+        guard owners[ownership.partition] == ownership, committed == committedSequence else {
             throw .fenced(partition: ownership.partition)
         }
     }

@@ -36,12 +36,13 @@ import Windowing
         try withOwnedPartition { store, former, _ in
             let owned = try #require(try acquire(store, owner: "a", nonce: 2))
             #expect(owned.ownership.epoch == former.epoch + 1)
-            #expect(try !store.renew(former))
+            #expect(try !store.renew(former, committedSequence: 0))
             #expect(try !store.release(former))
             #expect(throws: FlushError.fenced) {
                 try store.flush(batch(from: 0, to: 1), by: former)
             }
-            #expect(try store.renew(owned.ownership))
+            #expect(try store.renew(owned.ownership, committedSequence: 0))
+            #expect(try !store.renew(owned.ownership, committedSequence: 1))
         }
     }
 

@@ -233,9 +233,9 @@ final class HeartbeatWorker {
             owned.deadLetters.removeAll()
             owned.leaseRenewedAt = now
         } else if now - owned.leaseRenewedAt > lease / 3 {
-            let ownership = owned.ownership
+            let (ownership, committed) = (owned.ownership, owned.expectedSequence)
             let isOurs = try database.perform { store throws(PostgresError) in
-                try store.renew(ownership)
+                try store.renew(ownership, committedSequence: committed)
             }
             guard isOurs else { throw .fenced(partition: 0) }
             owned.leaseRenewedAt = now

@@ -15,8 +15,9 @@ package protocol AggregateTables: AnyObject {
     /// Takes a partition over, and reads where it stands.
     func acquire(_ claim: Claim) throws(TablesError) -> ClaimOutcome
 
-    /// Extends the lease of a partition that has nothing to write.
-    func renew(_ ownership: Ownership) throws(TablesError)
+    /// Extends the lease of a partition that has nothing to write, if its progress is still what the owner believes:
+    /// a failover may have lost commits and kept the owner.
+    func renew(_ ownership: Ownership, committedSequence: UInt64) throws(TablesError)
 
     /// Gives a partition back, so that another instance need not wait for the lease to end.
     func release(_ ownership: Ownership) throws(TablesError)

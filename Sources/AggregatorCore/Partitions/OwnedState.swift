@@ -8,6 +8,8 @@ final class OwnedState {
     var state: PartitionState
     /// The counters of the last commit.
     var flushedCounters: PartitionCounters
+    /// The position of the last commit.
+    private(set) var flushedSequence: UInt64
     var nextFlush: ContinuousClock.Instant
     var leaseRenewedAt: ContinuousClock.Instant
     let lostRangeCount: Int
@@ -39,6 +41,7 @@ final class OwnedState {
         logCreatedNanoseconds = extent.createdNanoseconds
         firstSequence = extent.firstSequence
         flushedCounters = state.progress.counters
+        flushedSequence = state.progress.committedSequence
         leaseRenewedAt = now
         lostRangeCount = standing.lostRangeCount
         crashingSequences = standing.crashingSequences
@@ -73,6 +76,7 @@ final class OwnedState {
     func didFlush(_ batch: FlushBatch, at instant: ContinuousClock.Instant) {
         state.confirm(batch)
         flushedCounters = batch.progress.counters
+        flushedSequence = batch.progress.committedSequence
         leaseRenewedAt = instant
         lastMessage = nil
         hasCrashes = false

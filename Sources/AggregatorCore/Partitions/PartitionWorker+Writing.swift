@@ -32,7 +32,8 @@ extension PartitionWorker {
                 now - owned.leaseRenewedAt > timing.lease / 2
             else { continue }
             try goingOnWhenFenced { () throws(TablesError) in
-                try tables.renew(owned.ownership)
+                try tables.renew(
+                    owned.ownership, committedSequence: owned.flushedSequence)
                 owned.leaseRenewedAt = now
             }
         }
@@ -61,7 +62,7 @@ extension PartitionWorker {
             failpoint(.aggregatorFlushConfirmed)
             metrics.record(batch, since: before, duration: environment.instant() - start)
         } else if start - owned.leaseRenewedAt > timing.lease / 3 {
-            try tables.renew(owned.ownership)
+            try tables.renew(owned.ownership, committedSequence: owned.flushedSequence)
             failpoint(.aggregatorRenewed)
             owned.leaseRenewedAt = start
         }

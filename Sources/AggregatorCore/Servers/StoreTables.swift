@@ -92,10 +92,10 @@ final class StoreTables: AggregateTables {
         return fence
     }
 
-    func renew(_ ownership: Ownership) throws(TablesError) {
+    func renew(_ ownership: Ownership, committedSequence: UInt64) throws(TablesError) {
         let fence = try fence(of: ownership)
         let isOurs = try database.perform { store throws(PostgresError) in
-            try store.renew(fence)
+            try store.renew(fence, committedSequence: committedSequence)
         }
         guard isOurs else { throw .fenced(partition: ownership.partition) }
     }
