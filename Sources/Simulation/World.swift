@@ -313,14 +313,15 @@ final class World {
         database.isDown = false
         note("everything is healed")
         let began = time.milliseconds
-        // What was removed from a partition with nothing left to read is noticed at the next look at the whole log.
+        // What was removed from a partition with nothing left to read is noticed at the next look at the whole log, by
+        // its next owner if it changes hands meanwhile.
         var lastUnconverged = began
         while violation == nil {
             publishRest()
             restartDue()
             turnEverybody()
             if !isConverged { lastUnconverged = time.milliseconds }
-            if time.milliseconds - lastUnconverged > Self.leaseMilliseconds { break }
+            if time.milliseconds - lastUnconverged > 3 * Self.leaseMilliseconds { break }
             time.milliseconds += 500
             if time.milliseconds - began > Simulation.convergenceMilliseconds {
                 fail("wedged: \(whatIsLeft)")
