@@ -169,3 +169,17 @@ func `a log that lost its tail and gave the sequences out again is read from the
     // Nothing was read of this log, whose sequences count anew.
     #expect(move.lost.map(\.sequences) == [1...999])
 }
+
+@Test func `a log that gives out again what was removed from it is read from there`() throws {
+    let log = BareLog(1, 30)
+    var standing = standing(log, committed: 10)
+    // Messages up to 15 were removed unread, and a copy of before that was restored and has grown.
+    standing.progress.committedSequence = 15
+    log.extentFound.lastSequence = 10
+    for sequence in 11...30 as ClosedRange<UInt64> { log.anchors[sequence] = nil }
+    log.append(11...20, hash: 2) { 60_000 + Int64($0) }
+    let move = try #require(try check(standing, log))
+    #expect(move.startsGeneration)
+    #expect(move.committedSequence == 10)
+    #expect(move.countedThroughSequence == 10)
+}

@@ -34,20 +34,26 @@ package enum LogCheck: Sendable {
         let committed = standing.progress.committedSequence
         guard committed > 0 else { return checkHole(standing, extent) }
         let isSameLog = standing.streamCreatedNanoseconds.map { $0 == extent.createdNanoseconds }
+        // Progress that was moved over removed messages has no anchor where it stands. When some of them are there
+        // again, the log has gone back, and gives out sequences anew that look counted.
+        let newest = standing.anchors.first?.sequence
+        let wasMovedOver =
+            newest.map { $0 < committed } ?? (standing.streamCreatedNanoseconds != nil)
+        let isBack = wasMovedOver && extent.firstSequence <= committed
         // Nothing to compare with: rows of before anchors were kept.
-        if standing.anchors.isEmpty, committed <= extent.lastSequence, isSameLog != false {
+        if standing.anchors.isEmpty, !isBack, committed <= extent.lastSequence, isSameLog != false {
             return checkHole(standing, extent)
         }
         for (index, known) in standing.anchors.enumerated() {
             if known.sequence < extent.firstSequence {
                 // Removed, so that nothing can be compared: the same log is believed.
-                if index == 0, isSameLog == true { return checkHole(standing, extent) }
+                if index == 0, isSameLog == true, !isBack { return checkHole(standing, extent) }
                 break
             }
             guard known.sequence <= extent.lastSequence,
                 try log.anchor(at: known.sequence) == known
             else { continue }
-            if index == 0 { return checkHole(standing, extent) }
+            if index == 0, !isBack { return checkHole(standing, extent) }
             return try divergence(standing, extent, log, after: known.sequence)
         }
         return try divergence(standing, extent, log, after: nil)
