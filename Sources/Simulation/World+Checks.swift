@@ -133,7 +133,9 @@ extension World {
         if move.countedThroughSequence > move.committedSequence { coverage.countedThrough += 1 }
         for range in move.lost where range.reason == LostRange.removedUnread {
             coverage.lostUnread += 1
-            guard !isBeyondPromise else { continue }
+            // What its owner saw before the stream was made anew is noticed when it begins to read.
+            let isStale = move.streamCreatedNanoseconds != broker.createdNanoseconds
+            guard !isBeyondPromise, !isStale else { continue }
             for message in broker.branch
             where message.draft.partition == partition && range.sequences.contains(message.sequence)
             {
