@@ -174,13 +174,9 @@ final class HeartbeatWorker {
     private func verify(_ newest: LogMessage?) throws(EventLogError) {
         let reading = log.readingCount(of: 0)
         guard let owned, reading != owned.verifiedReading else { return }
-        for anchor in [owned.trail.newest, newest.map(LogAnchor.init)].compactMap({ $0 }) {
-            if try log.anchor(at: anchor.sequence) == anchor { continue }
-            let extent = try log.extent()
-            let isRemoved = anchor.sequence < extent.firstSequence
-            if isRemoved, extent.createdNanoseconds == owned.logCreatedNanoseconds { continue }
-            throw EventLogError("heartbeat \(anchor.sequence) is another one than before")
-        }
+        let known = [owned.trail.newest, newest.map(LogAnchor.init)].compactMap { $0 }
+        try log.require(
+            known, in: log.extent(), createdNanoseconds: owned.logCreatedNanoseconds)
         self.owned?.verifiedReading = reading
     }
 

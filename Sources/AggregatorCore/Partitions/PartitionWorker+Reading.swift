@@ -66,15 +66,8 @@ extension PartitionWorker {
                     "messages of partition \(partition) from \(needed) on may have been removed unread"
                 )
             }
-            let isSameStream = extent.createdNanoseconds == owned.logCreatedNanoseconds
-            for anchor in known {
-                if isSameStream, anchor.sequence < extent.firstSequence { continue }
-                guard try log.anchor(at: anchor.sequence) == anchor else {
-                    throw EventLogError(
-                        "message \(anchor.sequence) of partition \(partition) is another one than before"
-                    )
-                }
-            }
+            try log.require(
+                known, in: extent, createdNanoseconds: owned.logCreatedNanoseconds)
         } catch {
             report(error)
             try abandon(partition)
