@@ -29,7 +29,7 @@ build: dependencies
 
 test: dependencies
 	swift build --build-tests
-	swift test --skip-build
+	Scripts/run-tests
 
 chaos: dependencies
 	swift build --build-tests
