@@ -71,4 +71,32 @@ import Testing
             #expect(try isTold(["c|t|1": row, "c|t|2": row]))
         }
     }
+
+    @Test func `a restored log counts the copy that was read first, and forgets identifiers only`()
+    {
+        func message(_ sequence: UInt64, _ events: [OracleEvent]) -> StreamContents.Message {
+            .init(sequence: sequence, partition: 0, events: events)
+        }
+        var plain = event(9)
+        plain.numbered = nil
+        var history = LogHistory()
+        // Sequence 1 and 2 are in the copy, 3 and 4 are counted and gone, 5 was never read.
+        history.add(
+            [
+                message(1, [event(1)]), message(2, [event(2)]),
+                message(3, [event(1, receivedAt: 999_000), event(3), plain]),
+                message(4, [event(4, receivedAt: 1)]), message(5, [event(5)]),
+            ], keeping: 2, committed: [0: 4])
+        #expect(history.next == 3)
+        history.end(with: [
+            message(3, [event(2, receivedAt: 999_000), event(4, receivedAt: 999_000)]),
+            message(4, [plain, plain]),
+        ])
+        let numbers = history.counted.map { $0.numbered?.number ?? 9 }
+        #expect(numbers == [1, 2, 3, 9, 4, 9])
+        #expect(history.counted.filter { $0.receivedAtMilliseconds == 999_000 }.isEmpty)
+        #expect(history.gone.map(\.sequence) == [3, 4])
+        #expect(history.messages.map(\.sequence) == [1, 2, 3, 4])
+        #expect(history.stored.count == 6)
+    }
 }

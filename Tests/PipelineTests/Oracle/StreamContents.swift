@@ -17,7 +17,6 @@ struct StreamContents {
 
     /// By sequence.
     let messages: [Message]
-    let firstSequence: UInt64
     let lastSequence: UInt64
 
     struct Incomplete: Error {
@@ -27,26 +26,30 @@ struct StreamContents {
     }
 
     /// Reads the stream of a running server.
-    init(url: String) throws {
+    ///
+    /// - Parameter start: The first sequence to read.
+    init(url: String, from start: UInt64 = 1) throws {
         let connector = NATSConnector(NATSOptions(urls: [url], name: "oracle"))
         defer { connector.stop() }
         let connection = try connector.waitUntilConnected(within: .seconds(20))
         let stream = try JetStream(connection).stream(named: BusStream.events)
-        firstSequence = stream.firstSequence
         lastSequence = stream.lastSequence
-        guard stream.messageCount > 0 else {
+        let first = max(start, stream.firstSequence)
+        guard stream.messageCount > 0, first <= lastSequence else {
             messages = []
             return
         }
+        // Only the oldest are ever removed.
+        let wanted = lastSequence - first + 1
         let reader = StreamReader(connector: connector, stream: BusStream.events) { _ in nil }
         defer { reader.stop() }
-        reader.add(0, from: 1)
+        reader.add(0, from: first)
         var messages: [Message] = []
         let deadline = ContinuousClock.now + .seconds(120)
-        while UInt64(messages.count) < stream.messageCount {
+        while UInt64(messages.count) < wanted {
             guard ContinuousClock.now < deadline else {
                 throw Incomplete(
-                    read: messages.count, wanted: stream.messageCount,
+                    read: messages.count, wanted: wanted,
                     cause: "\(String(describing: reader.lastError))")
             }
             messages += reader.next(until: .now + .milliseconds(200)).map(Message.init)
@@ -55,14 +58,19 @@ struct StreamContents {
     }
 
     /// Reads the stream in a store folder that no server uses.
-    init(storeFolder: String) throws {
+    init(storeFolder: String, from start: UInt64 = 1) throws {
         self = try withTemporaryFolder { folder in
             try FileManager.default.copyItem(
                 atPath: storeFolder, toPath: "\(folder)/jetstream")
             let server = try NATSServer(.init(dataFolder: folder))
             defer { try? server.kill() }
-            return try StreamContents(url: server.url)
+            return try StreamContents(url: server.url, from: start)
         }
+    }
+
+    /// The last sequence in a store folder that no server uses.
+    static func lastSequence(inStoreFolder folder: String) throws -> UInt64 {
+        try StreamContents(storeFolder: folder, from: .max).lastSequence
     }
 
     var events: [OracleEvent] { messages.flatMap { $0.events ?? [] } }

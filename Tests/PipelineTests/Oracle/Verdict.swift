@@ -24,28 +24,22 @@ struct Verdict {
         if restorations.isEmpty {
             try compare(Oracle(accepted), with: pipeline, "\(keep)/op-log")
         }
-        let stream = try StreamContents(url: pipeline.nats.url)
-        messages = stream.messages.count
         guard isWholeStream else { return }
-        let lost = try restorations.map { try Lost($0) }
-        var counted = Counted()
-        // A restored stream begins with the copy; what was counted beyond it stays counted, and what the
-        // identifiers beyond it were is known no more.
-        for lost in lost { counted.count(lost.counted, knowing: lost.kept) }
-        counted.count(stream.events, knowing: [])
-        countedEvents = counted.events.count
-        repeated = stream.events.count - Set(stream.events.map(\.identity)).count
-        try compare(Oracle(counted.events), with: pipeline, "\(keep)/stream")
+        var history = LogHistory()
+        for restoration in restorations { try history.add(restoration) }
+        try history.end(with: StreamContents(url: pipeline.nats.url, from: history.next).messages)
+        messages = history.messages.count
+        countedEvents = history.counted.count
+        let events = history.messages.flatMap { $0.events ?? [] }
+        repeated = events.count - Set(events.map(\.identity)).count
+        try compare(Oracle(history.counted), with: pipeline, "\(keep)/stream")
 
-        var present = Set(stream.events.map(\.identity))
-        for lost in lost { present.formUnion(lost.all.map(\.identity)) }
-        let missing = accepted.filter { !present.contains($0.identity) }
-        if !missing.isEmpty {
-            differences.append("\(missing.count) accepted events are in no stream")
-        }
-        try checkDeadLetters(stream, lost, pipeline)
-        try checkLostRanges(lost, pipeline)
-        if restorations.isEmpty { try checkCounters(stream, pipeline) }
+        let missing = accepted.count { !history.stored.contains($0.identity) }
+        if missing > 0 { differences.append("\(missing) accepted events are in no stream") }
+        try checkLostRanges(history.gone, pipeline)
+        guard restorations.isEmpty else { return }
+        try checkDeadLetters(history.messages, pipeline)
+        try checkCounters(history.messages, pipeline)
     }
 
     private mutating func compare(
@@ -65,11 +59,10 @@ struct Verdict {
 
     /// Each message that is no block is one dead letter, and nothing else is.
     private mutating func checkDeadLetters(
-        _ stream: StreamContents, _ lost: [Lost], _ pipeline: Pipeline
+        _ messages: [StreamContents.Message], _ pipeline: Pipeline
     ) throws {
-        guard lost.isEmpty else { return }
         let wanted = Set(
-            stream.messages.filter { $0.events == nil }.map { "\($0.partition)|\($0.sequence)" })
+            messages.filter { $0.events == nil }.map { "\($0.partition)|\($0.sequence)" })
         let found = Set(
             try pipeline.postgres.table(
                 """
@@ -85,8 +78,10 @@ struct Verdict {
     }
 
     /// What was counted and has left the stream is told.
-    private mutating func checkLostRanges(_ lost: [Lost], _ pipeline: Pipeline) throws {
-        guard !lost.isEmpty else { return }
+    private mutating func checkLostRanges(
+        _ gone: [StreamContents.Message], _ pipeline: Pipeline
+    ) throws {
+        guard !gone.isEmpty else { return }
         var ranges: [Int: [ClosedRange<UInt64>]] = [:]
         let rows = try pipeline.postgres.table(
             """
@@ -100,7 +95,7 @@ struct Verdict {
             ranges[Int(numbers[0]), default: []].append(numbers[1]...numbers[2])
         }
         var untold = 0
-        for message in lost.flatMap(\.goneMessages) {
+        for message in gone {
             let isTold = ranges[message.partition, default: []].contains {
                 $0.contains(message.sequence)
             }
@@ -112,9 +107,11 @@ struct Verdict {
     }
 
     /// Every event read is counted, or a duplicate; the counters are absolute.
-    private mutating func checkCounters(_ stream: StreamContents, _ pipeline: Pipeline) throws {
+    private mutating func checkCounters(
+        _ messages: [StreamContents.Message], _ pipeline: Pipeline
+    ) throws {
         var wanted: [String: [String]] = [:]
-        for (partition, messages) in Dictionary(grouping: stream.messages, by: \.partition) {
+        for (partition, messages) in Dictionary(grouping: messages, by: \.partition) {
             let events = messages.flatMap { $0.events ?? [] }
             let distinct = Set(events.map(\.identity)).count
             wanted["\(partition)"] = [
@@ -132,47 +129,6 @@ struct Verdict {
         for key in Set(wanted.keys).union(found.keys).sorted() where wanted[key] != found[key] {
             differences.append(
                 "partition_progress \(key): \(found[key] ?? []) instead of \(wanted[key] ?? [])")
-        }
-    }
-
-    /// The distinct events of a log that may have been restored.
-    private struct Counted {
-        var events: [OracleEvent] = []
-        private var numbers: Set<String> = []
-
-        /// - Parameter known: Identifiers of events without a number that are known before.
-        mutating func count(_ log: [OracleEvent], knowing known: Set<String>) {
-            var known = known
-            for event in log {
-                let isNew =
-                    event.numbered == nil
-                    ? known.insert(event.identity).inserted
-                    : numbers.insert(event.identity).inserted
-                if isNew { events.append(event) }
-            }
-        }
-    }
-
-    /// What a stream had before it was restored from a copy.
-    private struct Lost {
-        /// All its events.
-        let all: [OracleEvent]
-        /// Messages that are counted and not in the copy.
-        let goneMessages: [StreamContents.Message]
-        /// Identities in the copy.
-        let kept: Set<String>
-
-        var counted: [OracleEvent] { goneMessages.flatMap { $0.events ?? [] } }
-
-        init(_ restoration: Restoration) throws {
-            let before = try StreamContents(storeFolder: restoration.lostStore)
-            let copy = try StreamContents(storeFolder: restoration.copiedStore)
-            all = before.events
-            kept = Set(copy.events.map(\.identity))
-            goneMessages = before.messages.filter { message in
-                message.sequence > copy.lastSequence
-                    && message.sequence <= restoration.committed[message.partition] ?? 0
-            }
         }
     }
 }
