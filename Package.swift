@@ -17,6 +17,7 @@ extension Target.Dependency {
     static let nioCore: Self = .product(name: "NIOCore", package: "swift-nio")
     static let nioPosix: Self = .product(name: "NIOPosix", package: "swift-nio")
     static let nioHTTP1: Self = .product(name: "NIOHTTP1", package: "swift-nio")
+    static let nioSSL: Self = .product(name: "NIOSSL", package: "swift-nio-ssl")
     static let configuration: Self = .product(
         name: "Configuration", package: "swift-configuration")
     static let logging: Self = .product(name: "Logging", package: "swift-log")
@@ -64,6 +65,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -74,6 +76,7 @@ let package = Package(
             name: "CNATS", pkgConfig: "libnats", providers: [.apt(["libnats-dev"])]),
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CDigests", linkerSettings: [.linkedLibrary("crypto")]),
         .target(
             name: "CEventParser", cxxSettings: [.unsafeFlags(["-O2"])],
@@ -101,6 +104,9 @@ let package = Package(
         // Sockets, names and TLS with deadlines, for whoever times the network itself.
         library("Transport", ["COpenSSL", "OwnedThreads"], safe: true),
 
+        // Bodies in the gzip format, with bounds.
+        library("Gzip", ["CZlib"], safe: true),
+
         // JSON to validated fields.
         library("EventParsing", ["Blocks", "CEventParser", "Telemetry"], safe: true),
         library("LogDecoding", ["Blocks", "EventParsing", "Telemetry"]),
@@ -125,9 +131,9 @@ let package = Package(
         library(
             "IngestCore",
             [
-                "Blocks", "Bus", "CDigests", "EventParsing", "Failpoints", "NATSClient",
-                "OwnedThreads", "ServiceKit", "Telemetry", .lifecycle, .logging, .metrics,
-                .nioCore, .nioHTTP1, .nioPosix, .systemPackage,
+                "Blocks", "Bus", "CDigests", "EventParsing", "Failpoints", "Gzip",
+                "NATSClient", "OwnedThreads", "ServiceKit", "Telemetry", .lifecycle, .logging,
+                .metrics, .nioCore, .nioHTTP1, .nioPosix, .nioSSL, .systemPackage,
             ]),
         library(
             "AggregatorCore",
@@ -199,6 +205,7 @@ let package = Package(
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
         tests("EventParsing", ["Blocks", "Telemetry", "TestKit"]),
+        tests("Gzip", ["TestKit"]),
         tests("OwnedThreads"),
         tests("PrivateServers", ["Postgres", "TestKit"]),
         tests("NATSClient", ["OwnedThreads", "PrivateServers", "TestKit"]),
@@ -212,8 +219,9 @@ let package = Package(
         tests(
             "IngestCore",
             [
-                "Blocks", "Bus", "EventParsing", "NATSClient", "PrivateServers", "ServiceKit",
-                "Telemetry", "TestKit", .logging, .nioCore, .nioPosix,
+                "Blocks", "Bus", "EventParsing", "Gzip", "NATSClient", "OwnedThreads",
+                "PrivateServers", "ServiceKit", "Telemetry", "TestKit", "Transport", .logging,
+                .nioCore, .nioPosix, .nioSSL,
             ]),
         tests(
             "Recount",

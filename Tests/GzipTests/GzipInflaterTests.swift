@@ -1,0 +1,8 @@
+import Gzip
+import Testing
+
+@Suite struct GzipInflaterTests {
+    @Test func `the library is there`() {
+        #expect(GzipVersion.zlib.hasPrefix("1."))
+    }
+}
