@@ -10,9 +10,34 @@ internal import Telemetry
 /// `field` is there when a member is at fault. A batch of which nothing was accepted also has `accepted` and
 /// `rejected`, as an accepted batch does.
 struct Answer {
+    /// What is sent behind the head.
+    enum Body {
+        case text(String)
+        /// A single event is durable.
+        case stored(UniqueID, receivedAtMilliseconds: Int64)
+
+        static let storedStart: StaticString = "{\"status\":\"ok\",\"event_id\":\""
+        static let storedMiddle: StaticString = "\",\"recv_ts_ms\":"
+        static let storedEnd: StaticString = "}\n"
+        /// Of an identifier's text form.
+        private static let idByteCount = UniqueID.zero.description.utf8.count
+
+        var byteCount: Int {
+            switch self {
+            case .text(let text): text.utf8.count
+            case .stored(_, let receivedAt):
+                Self.storedStart.utf8CodeUnitCount + Self.idByteCount
+                    + Self.storedMiddle.utf8CodeUnitCount + String(receivedAt).utf8.count
+                    + Self.storedEnd.utf8CodeUnitCount
+            }
+        }
+    }
+
     var status: HTTPResponseStatus
-    var body: String
+    var body: Body
     var headers: [(String, String)] = []
+    /// Why the request was refused, for the access log.
+    var code: RejectionCode?
     /// Ends the connection: what follows on it cannot be read as a request.
     var closes = false
 
@@ -22,7 +47,8 @@ struct Answer {
     /// An error as a whole.
     init(_ rejection: EventRejection) {
         status = rejection.code.status
-        body = "{\"status\":\"error\",\"error\":\(Self.json(rejection))}\n"
+        code = rejection.code
+        body = .text("{\"status\":\"error\",\"error\":\(Self.json(rejection))}\n")
         switch rejection.code {
         case .unauthorized: headers = [("WWW-Authenticate", "Bearer")]
         case .serviceUnavailable: headers = [("Retry-After", "\(Self.retryAfterSeconds)")]
@@ -41,16 +67,29 @@ struct Answer {
         Answer(EventRejection(.serviceUnavailable, "\(message); nothing was lost, send it again"))
     }
 
+    /// Too much in too short a time; nothing of the request was stored.
+    init(_ excess: RateExcess) {
+        self.init(
+            EventRejection(
+                .rateLimitExceeded,
+                "too many \(excess.rule.words); nothing was stored, send it again after "
+                    + "\(excess.waitSeconds) s"))
+        headers = [
+            ("Retry-After", "\(excess.waitSeconds)"),
+            ("X-RateLimit-Limit", "\(excess.limit.perSecond)"), ("X-RateLimit-Remaining", "0"),
+            ("X-RateLimit-Reset", "\(excess.waitSeconds)"),
+        ]
+    }
+
     /// The answer to a body of events, all of whose accepted ones are durable.
     init(_ outcome: EventIntake.Outcome, receivedAtMilliseconds: Int64) {
         if !outcome.isBatch {
             if let rejection = outcome.rejected.first?.rejection {
                 self.init(rejection)
             } else {
-                self.init(
-                    status: .accepted,
-                    body: "{\"status\":\"ok\",\"event_id\":\"\(outcome.eventID ?? .zero)\","
-                        + "\"recv_ts_ms\":\(receivedAtMilliseconds)}\n")
+                status = .accepted
+                body = .stored(
+                    outcome.eventID ?? .zero, receivedAtMilliseconds: receivedAtMilliseconds)
             }
             return
         }
@@ -65,6 +104,7 @@ struct Answer {
             self.init(
                 status: error.code.status,
                 body: "{\"status\":\"error\",\"error\":\(Self.json(error)),\(counts)}\n")
+            code = error.code
         }
     }
 
@@ -82,7 +122,7 @@ struct Answer {
 
     private init(status: HTTPResponseStatus, body: String) {
         self.status = status
-        self.body = body
+        self.body = .text(body)
     }
 
     private static func error(ofBatch outcome: EventIntake.Outcome) -> EventRejection {

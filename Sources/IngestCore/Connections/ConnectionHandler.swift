@@ -1,0 +1,489 @@
+internal import Bus
+internal import CoreMetrics
+internal import EventParsing
+internal import Failpoints
+internal import Gzip
+internal import Logging
+internal import NIOCore
+internal import NIOHTTP1
+internal import NIOSSL
+internal import NIOTLS
+
+/// Serves the requests of one connection and answers them in their order.
+///
+/// Requests that a client sends without waiting (pipelining) are served at the same time; only the answers wait for
+/// each other. All of it runs on the connection's event loop, behind NIO's HTTP decoder; answers are written as bytes.
+final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// A request whose body is wanted.
+    private struct Request {
+        let exchange: Exchange
+        let caller: Caller
+        let form: EventParser.Form
+        let isCompressed: Bool
+    }
+
+    /// What the next bytes of the client are.
+    private enum Expected {
+        case head
+        case body(Request)
+        /// Of a request that is refused: read and dropped, so that the answer finds a client that listens.
+        case restOfBody(Exchange, Answer)
+        /// Behind the last request. What the client still sends is dropped until it closes.
+        case nothing
+    }
+
+    private let api: API
+    private let loop: ConnectionLoop
+    /// Counts the bytes on their way to the decoder.
+    private let arrivals: ArrivalCounter
+    private var context: ChannelHandlerContext?
+    private var expected = Expected.head
+    /// Without an answer, or with one that waits for those before it.
+    private var pending = CircularBuffer<Exchange>()
+    private var requestCount = 0
+    private var body = ByteBuffer()
+    private var inflater: GzipInflater?
+    private var identity: ConnectionIdentity
+    /// The client waits for 100 before it sends the body.
+    private var owesContinue = false
+    private var isDraining = false
+    private var isReadHeld = false
+    private var needsFlush = false
+    private var isInChannelRead = false
+
+    /// When the present wait began: for a head, a body, or the client to close.
+    private var waitsSince = NIODeadline.now()
+    private var unwritableSince: NIODeadline?
+    /// Whether the answer to the last request is written.
+    private var isEnding = false
+
+    /// How long a client that was answered for the last time may take to close.
+    private static let endingLimit = TimeAmount.seconds(2)
+    /// A body may be slow for so long before its rate counts.
+    private static let slowBodyGrace = TimeAmount.seconds(5)
+    /// Requests of one connection that are served at the same time; then it is read no further.
+    private static let pipelinedMax = 64
+
+    init(loop: ConnectionLoop, arrivals: ArrivalCounter) {
+        api = loop.api
+        self.loop = loop
+        self.arrivals = arrivals
+        identity = ConnectionIdentity(api: loop.api)
+    }
+
+    // MARK: - Events of the channel
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        loop.add(self)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        leave()
+        self.context = nil
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        leave()
+        context.fireChannelInactive()
+    }
+
+    private func leave() {
+        loop.remove(self)
+        for exchange in pending { release(exchange) }
+        pending.removeAll()
+        if case .body = expected { dropBody() }
+        expected = .nothing
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        isInChannelRead = true
+        switch (unwrapInboundIn(data), expected) {
+        case (.head(let head), .head):
+            begin(head)
+        case (.body(let part), .body(let request)):
+            receive(part, request)
+        case (.body(let part), .restOfBody(let exchange, let answer)):
+            exchange.receivedByteCount += part.readableBytes
+            if exchange.receivedByteCount > api.configuration.bodyBytesMax {
+                end(exchange, with: answer)
+            }
+        case (.end, .body(let request)):
+            expectHead()
+            process(request)
+        case (.end, .restOfBody(let exchange, let answer)):
+            expectHead()
+            finish(exchange, with: answer)
+        default:
+            break
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        isInChannelRead = false
+        flush()
+        context.fireChannelReadComplete()
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if pending.count < Self.pipelinedMax, context.channel.isWritable {
+            context.read()
+        } else {
+            isReadHeld = true
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        unwritableSince = context.channel.isWritable ? nil : .now()
+        releaseRead()
+        context.fireChannelWritabilityChanged()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case ChannelEvent.inputClosed:
+            // A client that closes its side behind a whole request still reads the answers.
+            if case .head = expected, let last = pending.last {
+                last.keepsAlive = false
+                expected = .nothing
+            } else if pending.isEmpty || !isBehindLastRequest {
+                context.close(promise: nil)
+            }
+        case is ChannelShouldQuiesceEvent:
+            drain()
+        case TLSUserEvent.handshakeCompleted:
+            let certificate = try? context.channel.pipeline.syncOperations.nioSSL_peerCertificate()
+            identity.certificate = certificate.flatMap(CertificateIdentity.init)
+        default:
+            break
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard let error = error as? HTTPParserError else {
+            api.metrics.countClosed(error is NIOSSLError ? .tls : .failed)
+            context.close(promise: nil)
+            return
+        }
+        api.metrics.countClosed(.malformed)
+        // The decoder says no more, and what comes is no request. NIO closes when this returns, unless something is
+        // still to be answered.
+        let isTooLarge = error == .headerOverflow
+        endInput(
+            with: isTooLarge
+                ? .closing(.headersTooLarge, "the request's head is too large")
+                : .closing(.invalidRequest, "the request is not HTTP/1.1"))
+        flush()
+    }
+
+    private var isBehindLastRequest: Bool {
+        if case .nothing = expected { true } else { false }
+    }
+
+    /// Answers what is under way and closes then; at once when nothing is.
+    private func drain() {
+        isDraining = true
+        guard case .head = expected else { return }
+        if let last = pending.last {
+            last.keepsAlive = false
+            expected = .nothing
+        } else if !arrivals.hasBytesSinceMark {
+            context?.close(promise: nil)
+        }
+    }
+
+    // MARK: - A request
+
+    private func begin(_ head: HTTPRequestHead) {
+        let now = NIODeadline.now()
+        waitsSince = now
+        requestCount += 1
+        let exchange = Exchange(head, route: Route(uri: head.uri), at: now, on: self)
+        if isDraining || requestCount >= api.configuration.requestsPerConnectionMax {
+            exchange.keepsAlive = false
+        }
+        pending.append(exchange)
+        let expectsContinue = head.headers.first(name: "expect")?.lowercased() == "100-continue"
+        switch api.admit(head, exchange.route, identity: &identity, at: now) {
+        case .refused(let answer) where answer.closes || expectsContinue:
+            // Whether a client that waits for 100 sends its body after all is not known: what follows
+            // cannot be told from a new request.
+            end(exchange, with: answer)
+        case .refused(let answer):
+            exchange.caller = identity.caller
+            expected = .restOfBody(exchange, answer)
+        case .admitted(let caller, let form, let isCompressed):
+            failpoint(.ingestHeadersRead)
+            exchange.caller = caller
+            expected = .body(
+                Request(
+                    exchange: exchange, caller: caller, form: form, isCompressed: isCompressed))
+            body = loop.takeBody()
+            if isCompressed { inflater = loop.takeInflater() }
+            if expectsContinue {
+                owesContinue = true
+                sendContinue()
+            }
+        }
+    }
+
+    private func receive(_ part: ByteBuffer, _ request: Request) {
+        let exchange = request.exchange
+        owesContinue = false
+        exchange.receivedByteCount += part.readableBytes
+        guard exchange.receivedByteCount <= api.configuration.bodyBytesMax else {
+            end(exchange, with: api.tooLarge)
+            return
+        }
+        let before = body.readableBytes
+        if let inflater {
+            do throws(GzipInflater.Failure) {
+                try part.withUnsafeReadableBytes { bytes throws(GzipInflater.Failure) in
+                    try inflater.inflate(bytes) { body.writeBytes($0) }
+                }
+            } catch {
+                end(exchange, with: api.answer(error))
+                return
+            }
+        } else {
+            var part = part
+            body.writeBuffer(&part)
+        }
+        let count = body.readableBytes - before
+        guard api.bounds.addBytes(count) else {
+            var answer = Answer.unavailable("too many bytes wait to be stored")
+            answer.closes = true
+            end(exchange, with: answer)
+            return
+        }
+        exchange.heldByteCount += count
+    }
+
+    private func process(_ request: Request) {
+        let exchange = request.exchange
+        failpoint(.ingestBodyRead)
+        defer { dropBody() }
+        api.metrics.countBody(byteCount: exchange.receivedByteCount)
+        if let inflater {
+            do throws(GzipInflater.Failure) {
+                try inflater.finish()
+            } catch {
+                finish(exchange, with: api.answer(error))
+                return
+            }
+        }
+        guard let publisher = api.link.publisher else {
+            api.metrics.countRejection(.serviceUnavailable)
+            finish(exchange, with: .unavailable("NATS is not reachable"))
+            return
+        }
+        let post = Post(
+            caller: request.caller, receivedAtMilliseconds: wallClockMilliseconds(),
+            byteCount: exchange.receivedByteCount, beganAt: .now(),
+            sourceAddress: context?.remoteAddress?.ipAddress, publisher: publisher,
+            receipt: loop.receipt(for: exchange))
+        do throws(Refusal) {
+            exchange.whenStored =
+                exchange.route == .heartbeats
+                ? try loop.intake.postHeartbeat(&body, post, api)
+                : try loop.intake.post(&body, as: request.form, post, api, client: &exchange.client)
+        } catch {
+            finish(exchange, with: error.answer)
+        }
+    }
+
+    /// Everything of an exchange is durable, or is not.
+    func settle(_ exchange: Exchange, _ outcome: PublishReceipt.Outcome) {
+        // It may have been refused after all, which commits its receipt as well.
+        guard exchange.answer == nil, let whenStored = exchange.whenStored else { return }
+        switch outcome {
+        case .success:
+            finish(exchange, with: whenStored())
+        case .failure(let error):
+            api.metrics.countPublishFailure()
+            api.logger.debug("a request could not be stored: \(error)")
+            finish(exchange, with: .unavailable("the events could not be stored"))
+        }
+    }
+
+    private func expectHead() {
+        expected = .head
+        waitsSince = .now()
+        arrivals.mark()
+    }
+
+    private func dropBody() {
+        loop.giveBack(&body)
+        if let inflater { loop.giveBack(inflater) }
+        inflater = nil
+    }
+
+    // MARK: - Answers
+
+    /// Answers the exchange that is being received and takes no further request.
+    private func end(_ exchange: Exchange, with answer: Answer) {
+        if case .body = expected { dropBody() }
+        exchange.keepsAlive = false
+        expected = .nothing
+        waitsSince = .now()
+        finish(exchange, with: answer)
+    }
+
+    /// Answers what cannot be read as a request, behind all that could.
+    private func endInput(with answer: Answer) {
+        switch expected {
+        case .head:
+            let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "")
+            let exchange = Exchange(head, route: .other, at: .now(), on: self)
+            pending.append(exchange)
+            end(exchange, with: answer)
+        case .body(let request): end(request.exchange, with: answer)
+        case .restOfBody(let exchange, _): end(exchange, with: answer)
+        case .nothing:
+            break
+        }
+    }
+
+    private func finish(_ exchange: Exchange, with answer: Answer) {
+        exchange.answer = answer
+        release(exchange)
+        if isDraining, pending.last === exchange {
+            exchange.keepsAlive = false
+            expected = .nothing
+        }
+        writeAnswers()
+    }
+
+    /// Gives back what the exchange holds, which its answer does not need.
+    private func release(_ exchange: Exchange) {
+        api.bounds.removeBytes(exchange.heldByteCount)
+        exchange.heldByteCount = 0
+        exchange.leave()
+    }
+
+    private func writeAnswers() {
+        guard let context, context.channel.isActive else { return }
+        while let exchange = pending.first, let answer = exchange.answer {
+            pending.removeFirst()
+            let closes = answer.closes || !exchange.keepsAlive
+            var bytes = context.channel.allocator.buffer(capacity: Self.answerBytesUsual)
+            let count = loop.answers.write(
+                answer, closes: closes, isHTTP10: exchange.head.version.minor < 1,
+                isHEAD: exchange.isHEAD, to: &bytes)
+            context.write(wrapOutboundOut(bytes), promise: nil)
+            api.metrics.countAnswer(exchange.route, status: answer.status.code)
+            loop.log?.add(exchange, answer, answerByteCount: count, from: context.remoteAddress)
+            waitsSince = .now()
+            scheduleFlush()
+            if answer.status == .accepted { failpoint(.ingestAnswerWritten) { flush() } }
+            if closes {
+                close()
+                return
+            }
+        }
+        if owesContinue { sendContinue() }
+        releaseRead()
+    }
+
+    private static let answerBytesUsual = 256
+
+    /// Ends the connection behind what is written.
+    private func close() {
+        guard let context else { return }
+        for exchange in pending { release(exchange) }
+        pending.removeAll()
+        expected = .nothing
+        isEnding = true
+        needsFlush = false
+        // Closing both directions with bytes unread would make the kernel reset the connection, and
+        // the client might never see the answer.
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer())).assumeIsolated().whenComplete { _ in
+            context.close(mode: .output, promise: nil)
+        }
+    }
+
+    private func sendContinue() {
+        guard pending.count == 1, let context else { return }
+        owesContinue = false
+        var bytes = ByteBuffer()
+        bytes.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
+        context.write(wrapOutboundOut(bytes), promise: nil)
+        scheduleFlush()
+    }
+
+    private func scheduleFlush() {
+        guard !needsFlush else { return }
+        needsFlush = true
+        if !isInChannelRead { loop.flushLater(self) }
+    }
+
+    func flush() {
+        guard needsFlush else { return }
+        needsFlush = false
+        context?.flush()
+    }
+
+    private func releaseRead() {
+        guard isReadHeld, let context, pending.count < Self.pipelinedMax,
+            context.channel.isWritable
+        else { return }
+        isReadHeld = false
+        context.read()
+    }
+
+    // MARK: - Time
+
+    /// Ends what takes too long.
+    func lookAtTime(_ now: NIODeadline) {
+        guard let context, context.channel.isActive else { return }
+        let waited = now - waitsSince
+        if let unwritableSince, now - unwritableSince > api.requestTimeout {
+            close(context, .slowReader)
+        } else if isEnding {
+            if waited > Self.endingLimit { context.close(promise: nil) }
+        } else {
+            lookAtInput(waited, context)
+        }
+        flush()
+    }
+
+    private func lookAtInput(_ waited: TimeAmount, _ context: ChannelHandlerContext) {
+        switch expected {
+        case .head:
+            if arrivals.hasBytesSinceMark {
+                let since = NIODeadline.now() - arrivals.firstSinceMark
+                guard since > api.headerTimeout else { return }
+                api.metrics.countClosed(.slowHead)
+                endInput(with: .closing(.requestTimeout, "the request's head took too long"))
+            } else if pending.isEmpty, waited > api.idleTimeout {
+                close(context, .idle)
+            }
+        case .body(let request):
+            lookAtBody(request.exchange, waited)
+        case .restOfBody(let exchange, _):
+            lookAtBody(exchange, waited)
+        case .nothing:
+            break
+        }
+    }
+
+    private func lookAtBody(_ exchange: Exchange, _ waited: TimeAmount) {
+        let isLate = waited > api.requestTimeout
+        let wanted =
+            Double(waited.nanoseconds) / 1e9 * Double(api.configuration.bodyBytesPerSecondMin)
+        let isSlow = waited > Self.slowBodyGrace && Double(exchange.receivedByteCount) < wanted
+        guard isLate || isSlow else { return }
+        api.metrics.countClosed(.slowBody)
+        end(exchange, with: .closing(.requestTimeout, "the request took too long to arrive"))
+    }
+
+    private func close(_ context: ChannelHandlerContext, _ reason: ClosingReason) {
+        api.metrics.countClosed(reason)
+        context.close(promise: nil)
+    }
+}

@@ -1,0 +1,77 @@
+internal import Bus
+internal import NIOCore
+internal import NIOHTTP1
+
+/// One request and its answer, on the event loop of its connection.
+final class Exchange {
+    let head: HTTPRequestHead
+    let route: Route
+    let beganAt: NIODeadline
+    /// Until the answer is written: then it belongs to nobody.
+    private(set) var connection: ConnectionHandler?
+    /// Of the body, as sent.
+    var receivedByteCount = 0
+    /// Counted in the bounds and not yet given back.
+    var heldByteCount = 0
+    /// Whether another request may follow.
+    var keepsAlive: Bool
+    var caller: Caller?
+    /// The client of the first event, for the access log.
+    var client: String?
+    /// Nil until it is known.
+    var answer: Answer?
+    /// Makes the answer when everything is durable.
+    var whenStored: (() -> Answer)?
+
+    init(_ head: HTTPRequestHead, route: Route, at moment: NIODeadline, on: ConnectionHandler) {
+        self.head = head
+        self.route = route
+        beganAt = moment
+        keepsAlive = head.isKeepAlive && !head.headers.contains(name: "upgrade")
+        connection = on
+    }
+
+    var isHEAD: Bool { head.method == .HEAD }
+
+    /// Ends the tie to the connection, which would be a circle.
+    func leave() {
+        connection = nil
+        whenStored = nil
+    }
+}
+
+/// Brings the outcomes of receipts from the publisher's thread to an event loop: one hop for all that came meanwhile.
+final class SettledReceipts: Sendable {
+    struct Settled: Sendable {
+        let exchange: NIOLoopBound<Exchange>
+        let outcome: PublishReceipt.Outcome
+    }
+
+    private let eventLoop: any EventLoop
+    private let settled = NIOLockedValueBox<[Settled]>([])
+    /// Takes them on the loop.
+    private let receiver: NIOLoopBoundBox<([Settled]) -> Void>
+
+    init(_ eventLoop: any EventLoop, receiver: NIOLoopBoundBox<([Settled]) -> Void>) {
+        self.eventLoop = eventLoop
+        self.receiver = receiver
+    }
+
+    /// From any thread.
+    func add(_ one: Settled) {
+        let isFirst = settled.withLockedValue { settled in
+            settled.append(one)
+            return settled.count == 1
+        }
+        guard isFirst else { return }
+        eventLoop.execute { [self] in
+            let all = settled.withLockedValue { settled in
+                let all = settled
+                settled = []
+                settled.reserveCapacity(all.count)
+                return all
+            }
+            receiver.value(all)
+        }
+    }
+}
