@@ -26,7 +26,7 @@ package final class Ingest: Sendable {
     ) throws(TokenFileError) {
         self.configuration = configuration
         self.logger = logger
-        let tokens = try TokenStore(path: configuration.tokensFile)
+        let tokens = try TokenStore(configuration.tokenFiles)
         let link = BusLink(configuration: configuration, health: health, logger: logger)
         let bounds = IntakeBounds(
             connectionsMax: configuration.connectionsMax,
@@ -99,17 +99,41 @@ package final class Ingest: Sendable {
         }
     }
 
-    /// Reads the tokens file again.
+    /// Takes over changes of the tokens' files within a few seconds; must run as long as requests are answered.
+    package func tokenService() -> ThreadService {
+        ThreadService([
+            (
+                "tokens",
+                { [api, logger] stop in
+                    var watch = TokenWatch(api.tokens) { outcome in
+                        switch outcome {
+                        case .loaded: Self.logTokens(api.tokens, logger)
+                        case .refused(let error):
+                            api.metrics.tokenReloadFailures.increment()
+                            logger.error("the tokens cannot be reloaded; the old ones stay: \(error)")
+                        }
+                    }
+                    watch.run(until: stop)
+                }
+            )
+        ])
+    }
+
+    /// Reads the tokens' files again, and keeps to these.
     ///
     /// - Throws: ``TokenFileError``; the tokens stay as they were, and a metric counts it.
-    package func reloadTokens(from path: String) throws(TokenFileError) {
+    package func reloadTokens(from files: TokenFiles) throws(TokenFileError) {
         do throws(TokenFileError) {
-            try api.tokens.reload(path: path)
-            logger.notice("tokens read", metadata: ["count": .stringConvertible(api.tokens.count)])
+            try api.tokens.reload(files)
+            Self.logTokens(api.tokens, logger)
         } catch {
             api.metrics.tokenReloadFailures.increment()
             throw error
         }
+    }
+
+    private static func logTokens(_ tokens: TokenStore, _ logger: Logger) {
+        logger.notice("tokens read", metadata: ["count": .stringConvertible(tokens.count)])
     }
 
     /// Stops listening, lets open requests finish, closes every connection, and ends the event loops.

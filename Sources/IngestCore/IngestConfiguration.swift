@@ -13,8 +13,13 @@ package struct IngestConfiguration: Sendable {
         Setting(
             tokensFile, .path, isReloadable: true,
             help:
-                "File with the tokens that clients may use, made by 'qoectl token create'. SIGHUP "
-                + "reads it again; a bad file keeps the tokens that were good."),
+                "File with the tokens that clients may use, made by 'qoectl token create'. A change "
+                + "takes effect within 5 s; a bad file keeps the tokens that were good."),
+        Setting(
+            tokenPepperFile, .path, isReloadable: true,
+            help:
+                "File with the key of the hashes in the tokens file, made with the first token. "
+                + "The tokens file's name and .pepper unless set."),
         Setting(
             "threads", .integer(1...256),
             help: "Event loops that parse requests. One per core unless set."),
@@ -62,10 +67,11 @@ package struct IngestConfiguration: Sendable {
     ]
 
     private static let tokensFile = "tokens-file"
+    private static let tokenPepperFile = "token-pepper-file"
 
     package var listen: NetworkAddress
     package var natsURLs: [String]
-    package var tokensFile: String
+    package var tokenFiles: TokenFiles
     package var threads: Int
     /// Nil takes what the stream has.
     package var partitioning: Partitioning?
@@ -86,7 +92,9 @@ package struct IngestConfiguration: Sendable {
     package init(_ settings: Settings, coreCount: Int) {
         listen = settings.address("listen")
         natsURLs = settings.urls("nats-url")
-        tokensFile = settings.optionalPath(Self.tokensFile) ?? ""
+        tokenFiles = TokenFiles(
+            tokens: settings.optionalPath(Self.tokensFile) ?? "",
+            pepper: settings.optionalPath(Self.tokenPepperFile))
         threads = settings.optionalInteger("threads") ?? coreCount
         partitioning = settings.optionalInteger("partitions").flatMap(Partitioning.init(count:))
         streamReplicas = settings.integer("stream-replicas")
@@ -104,14 +112,15 @@ package struct IngestConfiguration: Sendable {
     /// What only the program can find wrong: whether there are tokens.
     package static func problems(_ settings: Settings) -> [ConfigurationProblem] {
         guard let path = settings.optionalPath(tokensFile) else {
-            let advice = TokenStore.advice(path: "tokens.jsonl")
+            let advice = TokenFile.advice(path: "tokens.jsonl")
             return [
                 settings.problem(
                     tokensFile, "is not set, and nobody may post without a token; \(advice)")
             ]
         }
         do throws(TokenFileError) {
-            _ = try TokenStore.entries(of: path)
+            let pepper = settings.optionalPath(tokenPepperFile)
+            _ = try TokenTable.first(TokenFiles(tokens: path, pepper: pepper))
             return []
         } catch {
             return [settings.problem(tokensFile, error.description)]

@@ -1,6 +1,7 @@
 internal import Bus
 internal import CoreMetrics
 internal import EventParsing
+internal import FoundationEssentials
 internal import ServiceKit
 
 /// The metrics of `ingest`; all series are made at the start, so that the hot path only counts.
@@ -71,6 +72,10 @@ struct IngestMetrics: Sendable {
             link.isConnected ? 1 : 0
         }
         registry.gauge("qoe_ingest_tokens", help: "Tokens in use.") { Double(tokens.count) }
+        registry.gauge(
+            "qoe_ingest_tokens_loaded_timestamp_seconds",
+            help: "When the tokens in use were read, Unix time."
+        ) { tokens.loaded.timeIntervalSince1970 }
         registry.gauge(
             "qoe_ingest_publisher_bytes",
             help: "Bytes of blocks that are open, wait or are in flight."

@@ -53,14 +53,15 @@ package enum IngestProgram {
         }
         // Added first, ended last: requests that are under way still need the bus.
         await context.add("bus", ingest.busService())
+        await context.add("tokens", ingest.tokenService())
         let address = try await ingest.listen()
         await context.add("api") {
             try? await gracefulShutdown()
             await ingest.drain()
         }
         context.onReload("tokens") { settings in
-            try ingest.reloadTokens(
-                from: settings.optionalPath("tokens-file") ?? configuration.tokensFile)
+            let new = IngestConfiguration(settings, coreCount: configuration.threads)
+            try ingest.reloadTokens(from: new.tokenFiles)
         }
         try context.announce(listener: "api", address: address)
     }

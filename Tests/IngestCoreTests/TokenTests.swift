@@ -1,5 +1,6 @@
 import Foundation
 import IngestCore
+import OwnedThreads
 import ServiceKit
 import TestKit
 import Testing
@@ -46,6 +47,98 @@ import Testing
         }
     }
 
+    @Test func `a line of an earlier version says what to do`() throws {
+        try withTemporaryFolder { folder in
+            let path = "\(folder)/tokens.jsonl"
+            let zeros = String(repeating: "0", count: 64)
+            let line = """
+                {"clients":["*"],"created":"2026-01-31T12:00:00Z","id":"0123456789abcdef",\
+                "name":"a","sha256":"\(zeros)"}
+                """
+            try line.write(toFile: path, atomically: true, encoding: .utf8)
+            let error = #expect(throws: TokenFileError.self) { try TokenFile.list(in: path) }
+            #expect(error?.description.contains("qoectl token create") == true)
+            #expect(error?.description.contains(zeros) == false)
+        }
+    }
+
+    @Test(arguments: [
+        (#""role":"probe""#, #""role":"root""#, "must be probe, fleet-admin or read"),
+        (#""role":"probe""#, #""role":"read""#, "'clients': are for the role probe only"),
+        (#""role":"probe""#, #""role":"probe","events_per_second":0"#, "must be from 1 to"),
+        (#""role":"probe""#, #""role":"probe","bytes_per_second":1.5"#, "'bytes_per_second'"),
+        (#""secrets":[{"#, #""secrets":[],"x":[{"#, "'secrets': must be from 1 to 2"),
+        (#""hmac_sha256":""#, #""hmac_sha256":"0"#, "must be 64 hexadecimal digits"),
+    ])
+    func `a bad member is named`(_ part: String, _ bad: String, _ problem: String) throws {
+        try withTemporaryFolder { folder in
+            let path = "\(folder)/tokens.jsonl"
+            _ = try TokenFile.create(name: "a", clients: ["*"], in: path)
+            let good = try String(contentsOfFile: path, encoding: .utf8)
+            let changed = good.replacingOccurrences(of: part, with: bad)
+            #expect(changed != good)
+            try changed.write(toFile: path, atomically: true, encoding: .utf8)
+            let error = #expect(throws: TokenFileError.self) { try TokenFile.list(in: path) }
+            #expect(error?.description.contains(problem) == true, "\(error?.description ?? "")")
+        }
+    }
+
+    @Test func `roles and limits are kept`() throws {
+        try withTemporaryFolder { folder in
+            let path = "\(folder)/tokens.jsonl"
+            _ = try TokenFile.create(
+                name: "a", clients: ["*"], eventsPerSecondMax: 100, bytesPerSecondMax: 1 << 20,
+                in: path)
+            _ = try TokenFile.create(name: "b", role: .fleetAdmin, in: path)
+            let entries = try TokenFile.list(in: path)
+            #expect(entries.map(\.role) == [.probe, .fleetAdmin])
+            #expect(entries.map(\.eventsPerSecondMax) == [100, nil])
+            #expect(entries.map(\.bytesPerSecondMax) == [1 << 20, nil])
+            #expect(entries[1].scope.patterns == [])
+            #expect(![UInt8]().withUnsafeBytes { entries[1].scope.contains($0) })
+            #expect(throws: TokenFileError.self) {
+                try TokenFile.create(name: "c", role: .read, clients: ["*"], in: path)
+            }
+            #expect(throws: TokenFileError.self) {
+                try TokenFile.create(name: "c", clients: ["*"], eventsPerSecondMax: 0, in: path)
+            }
+            #expect(try TokenFile.list(in: path).count == 2)
+        }
+    }
+
+    @Test func `what is no id is not repeated in an error`() throws {
+        try withTemporaryFolder { folder in
+            let path = "\(folder)/tokens.jsonl"
+            let token = try TokenFile.create(name: "a", clients: ["*"], in: path)
+            let error = #expect(throws: TokenFileError.self) {
+                try TokenFile.revoke("\(token)0", in: path)
+            }
+            #expect(error?.description.contains(token) == false)
+        }
+    }
+
+    @Test func `many who change the file at once lose nothing`() throws {
+        try withTemporaryFolder { folder in
+            let path = "\(folder)/tokens.jsonl"
+            let threads = (0..<4).map { index in
+                OwnedThread(name: "create") {
+                    for number in 0..<5 {
+                        do {
+                            _ = try TokenFile.create(
+                                name: "\(index).\(number)", clients: ["*"], in: path)
+                        } catch {
+                            Issue.record(error)
+                        }
+                    }
+                }
+            }
+            for thread in threads { thread.join() }
+            #expect(Set(try TokenFile.list(in: path).map(\.name)).count == 20)
+            let left = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+            #expect(left == ["tokens.jsonl", "tokens.jsonl.lock", "tokens.jsonl.pepper"])
+        }
+    }
+
     @Test(arguments: [[], [""], ["a*b"], ["**"]])
     func `a scope that means nothing is refused`(_ patterns: [String]) {
         #expect(throws: ClientScope.Problem.self) { try ClientScope(patterns) }
@@ -70,7 +163,7 @@ import Testing
         try await withIngest { ingest in
             let expired = try TokenFile.create(
                 name: "old", clients: ["*"], expires: Date.now - 1, in: ingest.tokensFile)
-            try ingest.ingest.reloadTokens(from: ingest.tokensFile)
+            try ingest.ingest.reloadTokens(from: ingest.tokenFiles)
             let parts = ingest.token.split(separator: "_")
             let zeros = String(repeating: "0", count: 64)
             let bad = [
@@ -97,7 +190,7 @@ import Testing
         try await withIngest { ingest in
             let token = try TokenFile.create(
                 name: "one", clients: ["probe-001"], in: ingest.tokensFile)
-            try ingest.ingest.reloadTokens(from: ingest.tokensFile)
+            try ingest.ingest.reloadTokens(from: ingest.tokenFiles)
             let own = eventJSON()
             let foreign = eventJSON(client: "probe-0010")
             #expect(try ingest.post(own, token: token).status == 202)
@@ -123,17 +216,64 @@ import Testing
         try await withIngest { ingest in
             let second = try TokenFile.create(name: "b", clients: ["*"], in: ingest.tokensFile)
             #expect(try ingest.post(eventJSON(), token: second).status == 401)
-            try ingest.ingest.reloadTokens(from: ingest.tokensFile)
+            try ingest.ingest.reloadTokens(from: ingest.tokenFiles)
             #expect(try ingest.post(eventJSON(), token: second).status == 202)
             try TokenFile.revoke(second, in: ingest.tokensFile)
-            try ingest.ingest.reloadTokens(from: ingest.tokensFile)
+            try ingest.ingest.reloadTokens(from: ingest.tokenFiles)
             #expect(try ingest.post(eventJSON(), token: second).status == 401)
             try "broken".write(toFile: ingest.tokensFile, atomically: true, encoding: .utf8)
             #expect(throws: TokenFileError.self) {
-                try ingest.ingest.reloadTokens(from: ingest.tokensFile)
+                try ingest.ingest.reloadTokens(from: ingest.tokenFiles)
             }
             #expect(try ingest.post(eventJSON()).status == 202)
             #expect(ingest.metrics.render().contains("qoe_ingest_token_reload_failures_total 1"))
         }
     }
+
+    @Test func `a token of another role may not post`() async throws {
+        try await withIngest { ingest in
+            for role in [TokenRole.fleetAdmin, .read] {
+                let token = try TokenFile.create(name: "a", role: role, in: ingest.tokensFile)
+                try ingest.ingest.reloadTokens(from: ingest.tokenFiles)
+                for path in ["/events", "/heartbeats"] {
+                    let response = try ingest.post(eventJSON(), to: path, token: token)
+                    #expect(response.status == 403)
+                    #expect(response.body.contains(#""code":"forbidden""#))
+                    #expect(response.body.contains("a token with the role probe"))
+                }
+            }
+            #expect(try ingest.storedEvents().isEmpty)
+        }
+    }
+
+    @Test func `a running ingest knows and forgets tokens without a signal`() async throws {
+        try await withIngest { ingest in
+            let watch = Task { try await ingest.ingest.tokenService().run() }
+            let second = try TokenFile.create(name: "b", clients: ["*"], in: ingest.tokensFile)
+            try #expect(eventually { try ingest.post(eventJSON(), token: second).status == 202 })
+            let (rotated, _) = try TokenFile.rotate(
+                second, overlap: .seconds(60), in: ingest.tokensFile)
+            try #expect(eventually { try ingest.post(eventJSON(), token: rotated).status == 202 })
+            #expect(try ingest.post(eventJSON(), token: second).status == 202)
+            try TokenFile.revoke(second, in: ingest.tokensFile)
+            try #expect(eventually { try ingest.post(eventJSON(), token: rotated).status == 401 })
+            #expect(try ingest.post(eventJSON(), token: second).status == 401)
+
+            let loaded = ingest.metrics.render()
+            #expect(loaded.contains("qoe_ingest_token_reload_failures_total 0"))
+            #expect(loaded.contains("qoe_ingest_tokens_loaded_timestamp_seconds 1"))
+            try "{".write(toFile: ingest.tokensFile, atomically: false, encoding: .utf8)
+            #expect(
+                eventually {
+                    ingest.metrics.render().contains("qoe_ingest_token_reload_failures_total 1")
+                })
+            #expect(try ingest.post(eventJSON()).status == 202)
+            watch.cancel()
+            try await watch.value
+        }
+    }
+}
+
+extension RunningIngest {
+    fileprivate var tokenFiles: TokenFiles { TokenFiles(tokens: tokensFile) }
 }

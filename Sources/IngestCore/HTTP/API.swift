@@ -67,10 +67,16 @@ struct API: Sendable {
     }
 
     private func admitPost(_ head: HTTPRequestHead, _ route: Route) -> Admission {
-        guard let scope = scope(of: head) else {
+        guard let token = token(of: head) else {
             return refusal(
                 .unauthorized,
                 "give a valid token: Authorization: Bearer TOKEN, as made by 'qoectl token create'")
+        }
+        guard token.role == .probe else {
+            return refusal(
+                .forbidden,
+                "posting needs a token with the role probe; this one has the role "
+                    + token.role.rawValue)
         }
         let coding = head.headers.first(name: "content-encoding")?.lowercased() ?? "identity"
         guard coding == "identity" else {
@@ -94,7 +100,7 @@ struct API: Sendable {
             metrics.countRejection(.serviceUnavailable)
             return .refused(.unavailable("NATS is not reachable"))
         }
-        return .admitted(scope, form)
+        return .admitted(token.scope, form)
     }
 
     /// What is wrong with how the request is delimited; what follows on the connection is not to be trusted.
@@ -114,13 +120,13 @@ struct API: Sendable {
         return nil
     }
 
-    private func scope(of head: HTTPRequestHead) -> ClientScope? {
+    private func token(of head: HTTPRequestHead) -> TokenEntry? {
         let fields = head.headers["authorization"]
         guard fields.count == 1, let space = fields[0].firstIndex(of: " ") else { return nil }
         let field = fields[0]
         guard field[..<space].lowercased() == "bearer" else { return nil }
         let token = field[space...].drop { $0 == " " }
-        return tokens.entry(of: token, at: .now)?.scope
+        return tokens.entry(of: token, at: .now)
     }
 
     private func refusal(_ code: RejectionCode, _ message: String) -> Admission {

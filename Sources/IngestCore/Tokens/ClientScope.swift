@@ -10,9 +10,19 @@ package struct ClientScope: Hashable, Sendable {
     /// Most patterns of one token: each event is compared with them.
     package static let patternsMax = 1000
 
+    /// Holds no client.
+    static let nobody = ClientScope()
+
     /// Why patterns are no scope, as a sentence that follows their name.
     package struct Problem: Error, Sendable, CustomStringConvertible {
         package let description: String
+    }
+
+    private init() {
+        patterns = []
+        isEverything = false
+        exact = []
+        prefixes = []
     }
 
     package init(_ patterns: [String]) throws(Problem) {

@@ -1,61 +1,98 @@
 package import FoundationEssentials
 
 /// What the tokens file knows of one token: enough to recognise it, not enough to use it.
-package struct TokenEntry: Sendable {
+///
+/// A class, because each request is handed one: that costs one reference count, not one for each member.
+package final class TokenEntry: Sendable {
     /// Public: tells tokens apart in logs, lists and for revocation.
     package let id: String
     /// For people: whom the token was given to.
     package let name: String
+    package let role: TokenRole
+    /// Whom it may speak for: nobody, unless its role is ``TokenRole/probe``.
     package let scope: ClientScope
     package let created: Date
-    /// Nil for a token that does not expire.
+    /// When the token ends, with all its secrets. Nil for one that does not end.
     package let expires: Date?
-    /// Of the secret's text. A secret has 256 random bits, so a plain hash of it tells nothing; salts and
-    /// slow hashes are for what people can remember.
-    let secretDigest: SHA256Digest
+    /// Most events a second, in ``limitRange``; nil takes what the service allows to everyone.
+    package let eventsPerSecondMax: Int?
+    /// Most bytes of bodies a second, in ``limitRange``; nil takes what the service allows to everyone.
+    package let bytesPerSecondMax: Int?
+    /// The newest first; 1 or ``secretsMax``.
+    let secrets: [TokenSecret]
+    /// Which pepper the secrets are kept under; see ``TokenPepper/fingerprint``.
+    let pepperFingerprint: String
+
+    /// Secrets of a token at once: the one in use, and the one before it while it is being replaced.
+    static let secretsMax = 2
+    /// What a limit per second can be.
+    package static let limitRange = 1...1_000_000_000_000
+
+    init(
+        id: String, name: String, role: TokenRole, scope: ClientScope, created: Date,
+        expires: Date?, eventsPerSecondMax: Int?, bytesPerSecondMax: Int?,
+        secrets: [TokenSecret], pepperFingerprint: String
+    ) {
+        self.id = id
+        self.name = name
+        self.role = role
+        self.scope = scope
+        self.created = created
+        self.expires = expires
+        self.eventsPerSecondMax = eventsPerSecondMax
+        self.bytesPerSecondMax = bytesPerSecondMax
+        self.secrets = secrets
+        self.pepperFingerprint = pepperFingerprint
+    }
 
     /// Whether it can be used at this time.
     package func isValid(at moment: Date) -> Bool {
         expires.map { moment < $0 } ?? true
     }
+
+    /// When the newest secret was made; later than ``created`` when the token was rotated.
+    package var rotated: Date { secrets.first?.created ?? created }
+
+    /// Until when the secret before the newest can be used; nil when it is not there or has ended.
+    package func overlapEnd(at moment: Date) -> Date? {
+        secrets.dropFirst().compactMap(\.expires).first { moment < $0 }
+    }
 }
 
-extension TokenEntry: Codable {
+/// One secret of a token, as the file keeps it.
+struct TokenSecret: Sendable, Codable {
+    let created: Date
+    /// Nil for the newest, which ends with its token.
+    let expires: Date?
+    let digest: SecretDigest
+
     private enum CodingKeys: String, CodingKey {
-        case id, name, clients, created, expires, sha256
+        case created, expires
+        case digest = "hmac_sha256"
     }
 
-    package init(from decoder: any Decoder) throws {
+    init(created: Date, expires: Date?, digest: SecretDigest) {
+        self.created = created
+        self.expires = expires
+        self.digest = digest
+    }
+
+    init(from decoder: any Decoder) throws {
         let members = try decoder.container(keyedBy: CodingKeys.self)
-        func corrupted(_ key: CodingKeys, _ problem: String) -> DecodingError {
-            .dataCorruptedError(forKey: key, in: members, debugDescription: problem)
-        }
-        id = try members.decode(String.self, forKey: .id)
-        guard TokenText.isID(id) else {
-            throw corrupted(.id, "must be \(TokenText.idDigitCount) hexadecimal digits")
-        }
-        name = try members.decode(String.self, forKey: .name)
-        do {
-            scope = try ClientScope(members.decode([String].self, forKey: .clients))
-        } catch let problem as ClientScope.Problem {
-            throw corrupted(.clients, problem.description)
-        }
         created = try members.decode(Date.self, forKey: .created)
         expires = try members.decodeIfPresent(Date.self, forKey: .expires)
-        let digits = try members.decode(String.self, forKey: .sha256)
-        guard let digest = SHA256Digest(hexadecimal: digits) else {
-            throw corrupted(.sha256, "must be 64 hexadecimal digits")
+        let digits = try members.decode(String.self, forKey: .digest)
+        guard let digest = SecretDigest(hexadecimal: digits) else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .digest, in: members, debugDescription: "must be 64 hexadecimal digits")
         }
-        secretDigest = digest
+        self.digest = digest
     }
 
-    package func encode(to encoder: any Encoder) throws {
+    func encode(to encoder: any Encoder) throws {
         var members = encoder.container(keyedBy: CodingKeys.self)
-        try members.encode(id, forKey: .id)
-        try members.encode(name, forKey: .name)
-        try members.encode(scope.patterns, forKey: .clients)
         try members.encode(created, forKey: .created)
         try members.encodeIfPresent(expires, forKey: .expires)
-        try members.encode(secretDigest.hexadecimal, forKey: .sha256)
+        try members.encode(digest.hexadecimal, forKey: .digest)
     }
 }

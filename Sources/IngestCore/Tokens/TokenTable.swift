@@ -1,67 +1,76 @@
 internal import FoundationEssentials
 internal import Glibc
-internal import Synchronization
 
-/// The tokens in use, by id.
-struct TokenTable: Sendable {
-    private let entries: [String: TokenEntry]
-    /// What a secret is compared with when nobody has its id, so that the answer takes as long.
-    private static let nobody = SHA256Digest(of: [])
-
-    init(_ entries: [TokenEntry]) {
-        self.entries = Dictionary(
-            entries.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+/// The tokens in use, by id. A class, so that a request takes hold of it at the cost of one reference.
+final class TokenTable: Sendable {
+    private struct Row {
+        let entry: TokenEntry
+        let newest: SecretDigest
+        /// Compared in any case, so that the answer takes as long.
+        let older: SecretDigest
+        /// Nil when there is no older one.
+        let olderExpires: Date?
     }
 
-    var count: Int { entries.count }
+    private let rows: [UInt64: Row]
+    private let pepper: TokenPepper
 
-    /// The entry of a token, or nil when it is malformed, unknown, wrong or expired: the answer to the
-    /// client is the same for all of them.
-    func entry(of text: some StringProtocol, at moment: Date) -> TokenEntry? {
-        guard let token = TokenText(text) else { return nil }
-        let known = entries[token.id]
-        let isSecretRight = SHA256Digest(of: token.secret)
-            .equals(known?.secretDigest ?? Self.nobody)
-        guard let known, isSecretRight, known.isValid(at: moment) else { return nil }
-        return known
+    init(_ entries: [TokenEntry], pepper: TokenPepper) {
+        rows = Dictionary(
+            entries.compactMap { entry in
+                guard let id = TokenParts.number(of: entry.id.utf8),
+                    let newest = entry.secrets.first
+                else { return nil }
+                let older = entry.secrets.dropFirst().first
+                let row = Row(
+                    entry: entry, newest: newest.digest, older: older?.digest ?? .zero,
+                    olderExpires: older?.expires)
+                return (id, row)
+            }, uniquingKeysWith: { first, _ in first })
+        self.pepper = pepper
+    }
+
+    var count: Int { rows.count }
+
+    /// The entry of a token, and until when the secret shown can be used (nil is without end); nil when it
+    /// is malformed, unknown, wrong or expired: the answer to the client is the same for all of them.
+    ///
+    /// An id that nobody has costs the same hash and the same comparisons as one that somebody has.
+    func entry(
+        of text: UnsafeRawBufferPointer, at moment: Date
+    ) -> (entry: TokenEntry, end: Date?)? {
+        guard let token = TokenParts(text) else { return nil }
+        let row = rows[token.id]
+        let digest = pepper.digest(of: token.secret)
+        let isNewest = digest.equals(row?.newest ?? .zero)
+        let isOlder = digest.equals(row?.older ?? .zero)
+        guard let row, row.entry.isValid(at: moment) else { return nil }
+        if isNewest { return (row.entry, row.entry.expires) }
+        guard isOlder, let olderEnd = row.olderExpires, moment < olderEnd else { return nil }
+        return (row.entry, row.entry.expires.map { min($0, olderEnd) } ?? olderEnd)
     }
 }
 
-/// The tokens of a file, replaced as a whole when the file is read again.
-final class TokenStore: Sendable {
-    private let table: Mutex<TokenTable>
-
-    init(path: String) throws(TokenFileError) {
-        table = Mutex(TokenTable(try Self.entries(of: path)))
+extension TokenTable {
+    /// Reads the files.
+    convenience init(_ files: TokenFiles) throws(TokenFileError) {
+        let entries = try TokenFile.list(in: files.tokens)
+        let pepper = try TokenPepper.read(files)
+        for entry in entries { try TokenFile.check(entry, hasPepper: pepper, in: files) }
+        self.init(entries, pepper: pepper)
     }
 
-    /// Reads the file again; when it is bad, the old tokens stay.
-    func reload(path: String) throws(TokenFileError) {
-        let new = TokenTable(try TokenFile.list(in: path))
-        table.withLock { $0 = new }
-    }
-
-    var count: Int { table.withLock { $0.count } }
-
-    func entry(of text: some StringProtocol, at moment: Date) -> TokenEntry? {
-        let table = table.withLock { $0 }
-        return table.entry(of: text, at: moment)
-    }
-
-    /// The entries to start with: without any, nobody could post.
-    static func entries(of path: String) throws(TokenFileError) -> [TokenEntry] {
-        guard access(path, F_OK) == 0 else {
-            throw TokenFileError(path, "is not there; \(advice(path: path))")
+    /// Reads the files to start with: without any token, nobody could post.
+    static func first(_ files: TokenFiles) throws(TokenFileError) -> TokenTable {
+        guard access(files.tokens, F_OK) == 0 else {
+            throw TokenFileError(
+                files.tokens, "is not there; \(TokenFile.advice(path: files.tokens))")
         }
-        let entries = try TokenFile.list(in: path)
-        guard !entries.isEmpty else {
-            throw TokenFileError(path, "holds no token; \(advice(path: path))")
+        let table = try TokenTable(files)
+        guard table.count > 0 else {
+            throw TokenFileError(
+                files.tokens, "holds no token; \(TokenFile.advice(path: files.tokens))")
         }
-        return entries
-    }
-
-    /// How to make the first token.
-    static func advice(path: String) -> String {
-        "make one with: qoectl token create --tokens-file \(path) --name NAME --client '*'"
+        return table
     }
 }

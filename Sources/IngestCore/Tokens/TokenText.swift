@@ -9,38 +9,67 @@ struct TokenText {
     static let secretDigitCount = 64
 
     let id: String
-    let secret: Substring
+    let secret: String
 
-    /// Nil when the text has not the form of a token.
-    init?(_ text: some StringProtocol) {
-        let parts = text.split(separator: "_", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0] == Self.start, Self.isID(parts[1]),
-            Self.isHexadecimal(parts[2], count: Self.secretDigitCount)
-        else { return nil }
-        id = String(parts[1])
-        secret = Substring(parts[2])
-    }
-
-    /// A new random token.
-    static func random() -> TokenText {
+    /// A token with a new random secret.
+    ///
+    /// - Parameter id: Nil makes a new random one.
+    static func random(id: String? = nil) -> TokenText {
         TokenText(
-            id: Hexadecimal.random(byteCount: idDigitCount / 2),
-            secret: Substring(Hexadecimal.random(byteCount: secretDigitCount / 2)))
-    }
-
-    private init(id: String, secret: Substring) {
-        self.id = id
-        self.secret = secret
+            id: id ?? Hexadecimal.random(byteCount: idDigitCount / 2),
+            secret: Hexadecimal.random(byteCount: secretDigitCount / 2))
     }
 
     /// The secret whole: to be shown once, and never logged.
     var whole: String { "\(Self.start)_\(id)_\(secret)" }
 
     static func isID(_ text: some StringProtocol) -> Bool {
-        isHexadecimal(text, count: idDigitCount)
+        text.utf8.count == idDigitCount && Hexadecimal.bytes(of: text) != nil
     }
 
-    private static func isHexadecimal(_ text: some StringProtocol, count: Int) -> Bool {
-        text.utf8.count == count && Hexadecimal.bytes(of: text) != nil
+    /// The public part of a whole token, or of what already is one; nil for any other text.
+    static func id(in text: String) -> String? {
+        let bytes = Array(text.utf8)
+        return bytes.withUnsafeBytes { bytes in
+            let id = TokenParts(bytes).map(\.idDigits) ?? bytes[...]
+            let text = String(decoding: id, as: UTF8.self)
+            return isID(text) ? text : nil
+        }
+    }
+}
+
+/// Where the parts of a token lie in its text; valid as long as the text's bytes.
+struct TokenParts {
+    /// The id as a number, which is quicker to look up than its digits.
+    let id: UInt64
+    let idDigits: Slice<UnsafeRawBufferPointer>
+    /// The digits.
+    let secret: UnsafeRawBufferPointer
+
+    private static let beginning = Array("\(TokenText.start)_".utf8)
+    private static let idEnd = beginning.count + TokenText.idDigitCount
+    private static let byteCount = idEnd + 1 + TokenText.secretDigitCount
+
+    /// Nil when the text has not the form of a token. Allocates nothing.
+    init?(_ text: UnsafeRawBufferPointer) {
+        guard text.count == Self.byteCount, text.starts(with: Self.beginning),
+            text[Self.idEnd] == UInt8(ascii: "_")
+        else { return nil }
+        idDigits = text[Self.beginning.count..<Self.idEnd]
+        guard let id = Self.number(of: idDigits) else { return nil }
+        let secret = UnsafeRawBufferPointer(rebasing: text[(Self.idEnd + 1)...])
+        guard secret.allSatisfy({ Hexadecimal.value(of: $0) != nil }) else { return nil }
+        self.id = id
+        self.secret = secret
+    }
+
+    /// The number that the digits of an id write; nil when they are no lower-case hexadecimal digits.
+    static func number(of idDigits: some Sequence<UInt8>) -> UInt64? {
+        var number: UInt64 = 0
+        for digit in idDigits {
+            guard let value = Hexadecimal.value(of: digit) else { return nil }
+            number = number << 4 | UInt64(value)
+        }
+        return number
     }
 }

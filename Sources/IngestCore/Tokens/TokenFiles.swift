@@ -1,0 +1,13 @@
+/// Where the tokens are kept.
+package struct TokenFiles: Hashable, Sendable {
+    /// One line for each token; see ``TokenFile``.
+    package let tokens: String
+    /// The key of the hashes in it.
+    package let pepper: String
+
+    /// - Parameter pepper: Nil takes the file beside the tokens, which ends in `.pepper`.
+    package init(tokens: String, pepper: String? = nil) {
+        self.tokens = tokens
+        self.pepper = pepper ?? "\(tokens).pepper"
+    }
+}

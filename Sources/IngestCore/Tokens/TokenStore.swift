@@ -1,0 +1,89 @@
+internal import FoundationEssentials
+internal import Glibc
+internal import Synchronization
+
+/// The tokens of the files, replaced as a whole when the files are read again.
+final class TokenStore: Sendable {
+    private struct Current {
+        var table: TokenTable
+        /// Grows with each reading.
+        var generation: UInt64
+        var loaded: Date
+    }
+
+    /// A token that was found good: enough to know at no cost that it still is.
+    struct Proof: Sendable {
+        let entry: TokenEntry
+        /// When the secret that was shown ends; nil is without end.
+        fileprivate let end: Date?
+        fileprivate let generation: UInt64
+    }
+
+    private let current: Mutex<Current>
+    /// The same as in `current`, to be read without its lock.
+    private let generation = Atomic<UInt64>(0)
+    /// Held while files are read, so that what was read first is not put in place last.
+    private let source: Mutex<(files: TokenFiles, version: FilesVersion)>
+
+    /// Reads the files.
+    ///
+    /// - Throws: ``TokenFileError``, also when there is no token.
+    init(_ files: TokenFiles) throws(TokenFileError) {
+        // Taken first: what changes while it is read is read again.
+        let version = FilesVersion(of: files)
+        let table = try TokenTable.first(files)
+        current = Mutex(Current(table: table, generation: 0, loaded: .now))
+        source = Mutex((files, version))
+    }
+
+    /// Reads the files again, from now on these; when they are bad, the old tokens stay.
+    func reload(_ files: TokenFiles) throws(TokenFileError) {
+        try source.withLock { source throws(TokenFileError) in
+            let version = FilesVersion(of: files)
+            let table = try TokenTable(files)
+            source = (files, version)
+            let number = current.withLock { current in
+                current.generation &+= 1
+                current.table = table
+                current.loaded = .now
+                return current.generation
+            }
+            generation.store(number, ordering: .releasing)
+        }
+    }
+
+    /// The files that the tokens are of, and which version of them was read last.
+    var origin: (files: TokenFiles, version: FilesVersion) { source.withLock { $0 } }
+
+    var count: Int { current.withLock { $0.table.count } }
+
+    /// When the tokens in use were read.
+    var loaded: Date { current.withLock { $0.loaded } }
+
+    /// The entry of a token, or nil when it is malformed, unknown, wrong or expired.
+    func entry(of text: some StringProtocol, at moment: Date) -> TokenEntry? {
+        proof(of: text, at: moment)?.entry
+    }
+
+    /// As ``entry(of:at:)``, for whoever is shown the same token again and again.
+    func proof(of text: some StringProtocol, at moment: Date) -> Proof? {
+        let found = text.utf8.withContiguousStorageIfAvailable {
+            proof(of: UnsafeRawBufferPointer($0), at: moment)
+        }
+        return found ?? Array(text.utf8).withUnsafeBytes { proof(of: $0, at: moment) }
+    }
+
+    /// As ``entry(of:at:)``, of the UTF-8 bytes of a token; allocates nothing.
+    func proof(of text: UnsafeRawBufferPointer, at moment: Date) -> Proof? {
+        let (table, generation) = current.withLock { ($0.table, $0.generation) }
+        return table.entry(of: text, at: moment).map { entry, end in
+            Proof(entry: entry, end: end, generation: generation)
+        }
+    }
+
+    /// Whether a token that was found good would be found good again, in the same way.
+    func stillHolds(_ proof: Proof, at moment: Date) -> Bool {
+        proof.generation == generation.load(ordering: .acquiring)
+            && proof.end.map { moment < $0 } ?? true
+    }
+}
