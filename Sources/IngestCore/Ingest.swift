@@ -13,28 +13,50 @@ package final class Ingest: Sendable {
     private let logger: Logger
     private let api: API
     private let group: MultiThreadedEventLoopGroup
+    private let addresses: AddressBounds
+    /// Nil serves HTTP in the clear.
+    private let certificates: DoorCertificates?
+    private let accessLog: AccessLog?
+    /// Of each event loop; made by ``listen()``.
+    private let loops = Mutex<[NIOLoopBoundBox<ConnectionLoop>]>([])
     private let connections = OpenConnections()
     private let server = Mutex<(any Channel)?>(nil)
 
-    /// How long open requests may take to finish after a shutdown has begun.
-    private static let drainLimit = Duration.seconds(10)
-
-    /// Reads the tokens and starts to connect to NATS.
+    /// Reads the tokens and certificates and starts to connect to NATS.
+    ///
+    /// - Throws: ``ProgramFailure`` naming the file that cannot be used.
     package init(
         configuration: IngestConfiguration, metrics registry: PrometheusRegistry,
         health: HealthRegistry, logger: Logger
-    ) throws(TokenFileError) {
+    ) throws(ProgramFailure) {
         self.configuration = configuration
         self.logger = logger
-        let tokens = try TokenStore(configuration.tokenFiles)
+        let tokens: TokenStore
+        do throws(TokenFileError) {
+            tokens = try TokenStore(configuration.tokenFiles)
+        } catch {
+            throw ProgramFailure(.configuration, error.description)
+        }
+        do throws(DoorCertificates.Failure) {
+            certificates = try configuration.tls.map { tls throws(DoorCertificates.Failure) in
+                try DoorCertificates(tls)
+            }
+        } catch {
+            throw ProgramFailure(.configuration, error.description)
+        }
         let link = BusLink(configuration: configuration, health: health, logger: logger)
         let bounds = IntakeBounds(
             connectionsMax: configuration.connectionsMax,
             bytesMax: configuration.inFlightBytesMax)
+        addresses = AddressBounds(connectionsMax: configuration.connectionsPerAddressMax)
+        accessLog = configuration.accessLogFile.map {
+            AccessLog(path: $0, metrics: registry, logger: logger)
+        }
         let metrics = IngestMetrics(registry)
         metrics.publish(to: registry, link: link, bounds: bounds, tokens: tokens)
         api = API(
             configuration: configuration, tokens: tokens, link: link, bounds: bounds,
+            rates: RateGate(clientLimits: configuration.clientLimits, metrics: registry),
             health: health, metrics: metrics, logger: logger)
         group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
     }
@@ -58,36 +80,31 @@ package final class Ingest: Sendable {
     package func listen() async throws -> NetworkAddress {
         let address = configuration.listen
         // A parser and its buffers for each loop.
-        let intakes = Dictionary(
-            group.makeIterator().map { loop in
-                let intake = EventIntake(configuration: configuration)
-                return (
-                    ObjectIdentifier(loop),
-                    NIOLoopBoundBox.makeBoxSendingValue(
-                        intake, eventLoop: loop)
-                )
-            }, uniquingKeysWith: { first, _ in first })
+        var loops: [ObjectIdentifier: NIOLoopBoundBox<ConnectionLoop>] = [:]
+        for loop in group.makeIterator() {
+            loops[ObjectIdentifier(loop)] = try? await loop.submit { [api, accessLog] in
+                let lane = accessLog.map(AccessLogLane.init)
+                return NIOLoopBoundBox(
+                    ConnectionLoop(loop, api: api, log: lane), eventLoop: loop)
+            }.get()
+        }
+        self.loops.withLock { $0 = Array(loops.values) }
         do {
             let channel = try await ServerBootstrap(group: group)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .serverChannelOption(.backlog, value: 1024)
                 .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
-                .childChannelInitializer { [api, connections] channel in
-                    guard api.bounds.addConnection() else {
+                .childChannelInitializer { [self, loops] channel in
+                    guard admit(channel) else {
                         api.metrics.connectionsRefused.increment()
                         return channel.close()
                     }
-                    connections.add(channel)
-                    channel.closeFuture.whenComplete { _ in
-                        connections.remove(channel)
-                        api.bounds.removeConnection()
-                    }
                     return channel.eventLoop.makeCompletedFuture {
-                        guard let intake = intakes[ObjectIdentifier(channel.eventLoop)] else {
+                        guard let loop = loops[ObjectIdentifier(channel.eventLoop)] else {
                             preconditionFailure("a connection on a loop of another group")
                         }
-                        try Self.configure(channel, api, intake.value)
+                        try configure(channel, loop.value)
                     }
                 }
                 .bind(host: address.host, port: address.port).get()
@@ -136,36 +153,84 @@ package final class Ingest: Sendable {
         logger.notice("tokens read", metadata: ["count": .stringConvertible(tokens.count)])
     }
 
-    /// Stops listening, lets open requests finish, closes every connection, and ends the event loops.
+    /// Reads the certificates again, from now on these, and opens the access log anew.
+    ///
+    /// - Throws: ``ProgramFailure`` when the certificates are bad; then the old ones stay.
+    package func reloadFiles(_ new: IngestConfiguration) throws(ProgramFailure) {
+        accessLog?.reopen()
+        guard let certificates else { return }
+        do throws(DoorCertificates.Failure) {
+            try certificates.reload(new.tls)
+            logger.notice("certificates read")
+        } catch {
+            throw ProgramFailure(.configuration, error.description)
+        }
+    }
+
+    /// Writes the access log; must outlive the connections. Nil when there is none.
+    package func accessLogService() -> ThreadService? {
+        accessLog.map { log in
+            ThreadService([("access-log", { _ in log.run() })], onStop: { log.stop() })
+        }
+    }
+
+    /// Serves on for the configured delay, then stops listening, lets open requests finish, closes every connection,
+    /// and ends the event loops.
     package func drain() async {
+        api.health.beginShutdown()
+        if configuration.drainDelay > .zero {
+            try? await Task.sleep(for: configuration.drainDelay)
+        }
         failpoint(.ingestDraining)
         try? await server.withLock { $0.take() }?.close()
         let open = connections.all
         for channel in open {
-            // The pipeline handler closes idle connections at once and others behind their answer.
+            // Idle connections close at once and others behind their answer.
             channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
         }
         let deadline = Task {
-            try await Task.sleep(for: Self.drainLimit)
+            try await Task.sleep(for: configuration.drainTimeout)
             for channel in connections.all { channel.close(promise: nil) }
         }
         for channel in open { try? await channel.closeFuture.get() }
         deadline.cancel()
+        for loop in loops.withLock({ $0 }) {
+            try? await loop.eventLoop.submit { loop.value.stop() }.get()
+        }
         try? await group.shutdownGracefully()
     }
 
-    private static func configure(
-        _ channel: any Channel, _ api: API, _ intake: EventIntake
-    ) throws {
+    /// Counts a connection, or returns false at a bound.
+    private func admit(_ channel: any Channel) -> Bool {
+        guard api.bounds.addConnection() else { return false }
+        let address = AddressBounds.Address(channel.remoteAddress)
+        if let address, !addresses.add(address) {
+            api.bounds.removeConnection()
+            return false
+        }
+        connections.add(channel)
+        channel.closeFuture.whenComplete { [self] _ in
+            connections.remove(channel)
+            if let address { addresses.remove(address) }
+            api.bounds.removeConnection()
+        }
+        return true
+    }
+
+    private func configure(_ channel: any Channel, _ loop: ConnectionLoop) throws {
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldCount = API.headerFieldsMax
         limits.maxHeaderFieldSize = API.headerFieldBytesMax
         limits.maxHeaderListSize = API.headerBytesMax
         let pipeline = channel.pipeline.syncOperations
-        try pipeline.configureHTTPServerPipeline(
-            withErrorHandling: false, withEncoderConfiguration: .init(),
-            withDecoderLimitConfiguration: limits)
-        try pipeline.addHandler(ConnectionHandler(api: api, intake: intake))
+        if let certificates { try pipeline.addHandler(certificates.serverHandler()) }
+        let arrivals = ArrivalCounter()
+        try pipeline.addHandler(arrivals)
+        try pipeline.addHandler(
+            ByteToMessageHandler(
+                HTTPRequestDecoder(
+                    leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)))
+        try pipeline.addHandler(ConnectionHandler(loop: loop, arrivals: arrivals))
     }
 }
 

@@ -46,21 +46,101 @@ package struct IngestConfiguration: Sendable {
             "max-event-bytes", .byteCount(512...(1 << 20)), default: "64KiB",
             help: "Largest event; a larger one is refused, alone."),
         Setting(
+            "max-inflated-bytes", .byteCount(1 << 10...(64 << 20)), default: "4MiB",
+            help: "Largest body of a request when its gzip is undone; a larger one gets 413."),
+        Setting(
+            "max-inflation-ratio", .integer(2...1032), default: "100",
+            help:
+                "How many times larger than its gzip a body beyond 64 KiB may be; more get 413."),
+        Setting(
             "max-connections", .integer(1...1_000_000), default: "10000",
             help:
                 "Connections open at once; more are closed as soon as they are accepted. The limit "
                 + "on open files must be higher."),
+        Setting(
+            "max-connections-per-address", .integer(1...1_000_000), default: "1000",
+            help:
+                "Connections open at once from one address (IPv6: one /64); more are closed as soon "
+                + "as they are accepted. All probes behind one NAT, or a proxy, are one address."),
+        Setting(
+            "max-requests-per-connection", .integer(1...1_000_000_000), default: "100000",
+            help:
+                "After so many requests a connection is closed, so that long-lived clients spread "
+                + "over new instances."),
         Setting(
             "max-inflight-bytes", .byteCount(1 << 20...(64 << 30)), default: "256MiB",
             help:
                 "Bytes of bodies that are being received or wait for their acknowledgement. At the "
                 + "bound requests get 503, before memory grows."),
         Setting(
+            "header-timeout", .durationIn(.milliseconds(100)...(.seconds(3600))), default: "5s",
+            help: "How long a request's head may take from its first byte to its end."),
+        Setting(
             "request-timeout", .durationIn(.milliseconds(100)...(.seconds(3600))), default: "30s",
-            help: "How long a client may take to send a request, from its head to its end."),
+            help:
+                "How long a client may take to send a body, and how long it may leave its answers "
+                + "unread."),
+        Setting(
+            "min-body-rate", .byteCount(1...(1 << 30)), default: "1KiB",
+            help: "Bytes per second that a body must come with after its first 5 seconds."),
         Setting(
             "idle-timeout", .durationIn(.milliseconds(100)...(.seconds(86_400))), default: "60s",
-            help: "How long a connection may stay without a complete request head."),
+            help: "How long a connection may stay without a request."),
+        Setting(
+            "token-events-per-second", .integer(1...1_000_000_000),
+            help:
+                "Events per second that one token may post, unless the token says otherwise; more "
+                + "get 429. Not limited unless set."),
+        Setting(
+            "token-bytes-per-second", .byteCount(1...(1 << 40)),
+            help:
+                "Bytes per second that one token may post, as sent, unless the token says otherwise; "
+                + "more get 429. Not limited unless set."),
+        Setting(
+            "client-events-per-second", .integer(1...1_000_000_000), default: "10000",
+            help:
+                "Events per second of one client_id; more get 429. A probe of 20 targets every 10 s "
+                + "needs 2."),
+        Setting(
+            "client-bytes-per-second", .byteCount(1...(1 << 40)),
+            help:
+                "Bytes per second of one client_id, as sent; more get 429. Not limited unless set."),
+        Setting(
+            "rate-burst", .durationIn(.seconds(1)...(.seconds(3600))), default: "10s",
+            help:
+                "What a token or client may post at once after a pause: as much as its rates allow "
+                + "in this time. A larger request passes, and is made up for by waiting."),
+        Setting(
+            tlsCertificateFile, .path, isReloadable: true,
+            help:
+                "Certificate of the API with its chain, PEM. With it the API speaks TLS 1.3 only; "
+                + "without it, HTTP in the clear. A change takes effect within 5 s, for new "
+                + "connections."),
+        Setting(
+            tlsKeyFile, .path, isReloadable: true, help: "Private key of that certificate, PEM."),
+        Setting(
+            tlsClientCAFile, .path, isReloadable: true,
+            help:
+                "CAs whose clients need no token, PEM: the DNS names in a client's certificate are "
+                + "the client_ids that it may post for."),
+        Setting(
+            "tls-client-certificates", .choice(["optional", "required"]), default: "optional",
+            help:
+                "Whether a client without a certificate is let in, to show a token, when "
+                + "tls-client-ca-file is set."),
+        Setting(
+            "access-log", .path,
+            help:
+                "File that gets a line of JSON for each request. SIGHUP opens it anew, for "
+                + "rotation. No such log unless set."),
+        Setting(
+            "drain-delay", .durationIn(.zero...(.seconds(600))), default: "0s",
+            help:
+                "How long requests are still served after SIGTERM while /ready already fails, so "
+                + "that a load balancer turns away."),
+        Setting(
+            "drain-timeout", .durationIn(.milliseconds(100)...(.seconds(600))), default: "10s",
+            help: "How long open requests may then take to finish before they are cut off."),
         Setting(
             "publish-timeout", .durationIn(.milliseconds(100)...(.seconds(60))), default: "5s",
             help: "How long JetStream may take to acknowledge before the client gets 503."),
@@ -68,6 +148,9 @@ package struct IngestConfiguration: Sendable {
 
     private static let tokensFile = "tokens-file"
     private static let tokenPepperFile = "token-pepper-file"
+    private static let tlsCertificateFile = "tls-certificate-file"
+    private static let tlsKeyFile = "tls-key-file"
+    private static let tlsClientCAFile = "tls-client-ca-file"
 
     package var listen: NetworkAddress
     package var natsURLs: [String]
@@ -80,10 +163,26 @@ package struct IngestConfiguration: Sendable {
     package var bodyBytesMax: Int
     package var batchEventsMax: Int
     package var eventBytesMax: Int
+    package var inflatedBytesMax: Int
+    package var inflationRatioMax: Int
     package var connectionsMax: Int
+    package var connectionsPerAddressMax: Int
+    package var requestsPerConnectionMax: Int
     package var inFlightBytesMax: Int
+    package var headerTimeout: Duration
     package var requestTimeout: Duration
+    package var bodyBytesPerSecondMin: Int
     package var idleTimeout: Duration
+    /// Of a token that does not say otherwise.
+    var tokenLimits: RateLimits
+    var clientLimits: RateLimits
+    private var burstSeconds: Int
+    /// Nil serves HTTP in the clear.
+    var tls: DoorTLSSettings?
+    /// Nil keeps no access log.
+    package var accessLogFile: String?
+    package var drainDelay: Duration
+    package var drainTimeout: Duration
     package var publishTimeout: Duration
 
     /// Reads what ``settings`` lists, which also has the types, defaults and meanings.
@@ -102,15 +201,79 @@ package struct IngestConfiguration: Sendable {
         bodyBytesMax = settings.integer("max-body-bytes")
         batchEventsMax = settings.integer("max-batch-events")
         eventBytesMax = settings.integer("max-event-bytes")
+        inflatedBytesMax = settings.integer("max-inflated-bytes")
+        inflationRatioMax = settings.integer("max-inflation-ratio")
         connectionsMax = settings.integer("max-connections")
+        connectionsPerAddressMax = settings.integer("max-connections-per-address")
+        requestsPerConnectionMax = settings.integer("max-requests-per-connection")
         inFlightBytesMax = settings.integer("max-inflight-bytes")
+        headerTimeout = settings.duration("header-timeout")
         requestTimeout = settings.duration("request-timeout")
+        bodyBytesPerSecondMin = settings.integer("min-body-rate")
         idleTimeout = settings.duration("idle-timeout")
+        burstSeconds = Int(clamping: settings.duration("rate-burst").components.seconds)
+        let burst = burstSeconds
+        func limits(_ kind: String) -> RateLimits {
+            func limit(_ unit: String) -> RateLimit? {
+                RateLimit(
+                    perSecond: settings.optionalInteger("\(kind)-\(unit)-per-second"),
+                    burstSeconds: burst)
+            }
+            return RateLimits(events: limit("events"), bytes: limit("bytes"))
+        }
+        tokenLimits = limits("token")
+        clientLimits = limits("client")
+        tls = Self.tls(settings)
+        accessLogFile = settings.optionalPath("access-log")
+        drainDelay = settings.duration("drain-delay")
+        drainTimeout = settings.duration("drain-timeout")
         publishTimeout = settings.duration("publish-timeout")
     }
 
-    /// What only the program can find wrong: whether there are tokens.
+    /// The rates of a token: its own, or else those of all tokens.
+    func limits(of token: TokenEntry) -> RateLimits {
+        RateLimits(
+            events: RateLimit(perSecond: token.eventsPerSecondMax, burstSeconds: burstSeconds)
+                ?? tokenLimits.events,
+            bytes: RateLimit(perSecond: token.bytesPerSecondMax, burstSeconds: burstSeconds)
+                ?? tokenLimits.bytes)
+    }
+
+    private static func tls(_ settings: Settings) -> DoorTLSSettings? {
+        guard let certificate = settings.optionalPath(tlsCertificateFile),
+            let key = settings.optionalPath(tlsKeyFile)
+        else { return nil }
+        return DoorTLSSettings(
+            certificateFile: certificate, keyFile: key,
+            clientCAFile: settings.optionalPath(tlsClientCAFile),
+            requiresClientCertificate: settings.string("tls-client-certificates") == "required")
+    }
+
+    /// What only the program can find wrong: whether there are tokens, and certificates that can be used.
     package static func problems(_ settings: Settings) -> [ConfigurationProblem] {
+        tokenProblems(settings) + tlsProblems(settings)
+    }
+
+    private static func tlsProblems(_ settings: Settings) -> [ConfigurationProblem] {
+        let names = [tlsCertificateFile, tlsKeyFile, tlsClientCAFile]
+        let set = names.filter(settings.isSet)
+        guard !set.isEmpty else { return [] }
+        for name in [tlsCertificateFile, tlsKeyFile] where !settings.isSet(name) {
+            return [
+                settings.problem(
+                    name, "is not set, and \(set.joined(separator: " and ")) cannot do without it")
+            ]
+        }
+        guard let tls = tls(settings) else { return [] }
+        do throws(DoorCertificates.Failure) {
+            _ = try DoorCertificates.context(tls)
+            return []
+        } catch {
+            return [settings.problem(tlsCertificateFile, "cannot be used: \(error.description)")]
+        }
+    }
+
+    private static func tokenProblems(_ settings: Settings) -> [ConfigurationProblem] {
         guard let path = settings.optionalPath(tokensFile) else {
             let advice = TokenFile.advice(path: "tokens.jsonl")
             return [

@@ -1,6 +1,7 @@
 internal import Bus
 internal import CoreMetrics
 internal import EventParsing
+internal import NIOCore
 internal import FoundationEssentials
 internal import ServiceKit
 
@@ -14,7 +15,7 @@ struct IngestMetrics: Sendable {
     private let publishDuration: Timer
     private let publishFailures: Counter
     let connectionsRefused: Counter
-    let connectionErrors: Counter
+    private let closed: [ClosingReason: Counter]
     let tokenReloadFailures: Counter
 
     init(_ registry: PrometheusRegistry) {
@@ -48,10 +49,17 @@ struct IngestMetrics: Sendable {
             help: "Requests that were good and could not be made durable; they got 503.")
         connectionsRefused = registry.counter(
             "qoe_ingest_connections_refused_total",
-            help: "Connections closed at once because there were too many.")
-        connectionErrors = registry.counter(
-            "qoe_ingest_connection_errors_total",
-            help: "Connections that ended by an error or a time limit.")
+            help: "Connections closed at once because there were too many, in all or of an address.")
+        closed = Dictionary(
+            ClosingReason.allCases.map { reason in
+                (
+                    reason,
+                    registry.counter(
+                        "qoe_ingest_connections_closed_total",
+                        help: "Connections that were ended for the client's fault, by reason.",
+                        labels: [("reason", reason.rawValue)])
+                )
+            }, uniquingKeysWith: { first, _ in first })
         tokenReloadFailures = registry.counter(
             "qoe_ingest_token_reload_failures_total",
             help: "Times that a bad tokens file was refused and the old tokens kept.")
@@ -112,14 +120,18 @@ struct IngestMetrics: Sendable {
         rejected[index].increment()
     }
 
-    func countDurable(eventCount: Int, after duration: Duration) {
+    func countDurable(eventCount: Int, after duration: TimeAmount) {
         accepted.increment(by: eventCount)
-        publishDuration.recordNanoseconds(duration.inNanoseconds)
+        publishDuration.recordNanoseconds(duration.nanoseconds)
     }
 
-    func countDurableHeartbeat(after duration: Duration) {
+    func countDurableHeartbeat(after duration: TimeAmount) {
         heartbeats.increment()
-        publishDuration.recordNanoseconds(duration.inNanoseconds)
+        publishDuration.recordNanoseconds(duration.nanoseconds)
+    }
+
+    func countClosed(_ reason: ClosingReason) {
+        closed[reason]?.increment()
     }
 
     func countPublishFailure() {
@@ -127,10 +139,17 @@ struct IngestMetrics: Sendable {
     }
 }
 
-extension Duration {
-    /// Longer than 292 years is no time a request takes.
-    fileprivate var inNanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        return seconds &* 1_000_000_000 &+ attoseconds / 1_000_000_000
-    }
+/// Why a connection was ended that its client could have kept.
+enum ClosingReason: String, CaseIterable {
+    /// Nothing came for the idle time.
+    case idle
+    case slowHead = "slow_head"
+    case slowBody = "slow_body"
+    /// The client does not read its answers.
+    case slowReader = "slow_reader"
+    /// What came is not HTTP/1.1.
+    case malformed
+    case tls
+    /// The connection broke.
+    case failed
 }

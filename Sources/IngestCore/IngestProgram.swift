@@ -43,17 +43,13 @@ package enum IngestProgram {
     private static func run(_ context: ServiceContext) async throws {
         let configuration = IngestConfiguration(
             context.settings, coreCount: System.coreCount)
-        let ingest: Ingest
-        do throws(TokenFileError) {
-            ingest = try Ingest(
-                configuration: configuration, metrics: context.metrics, health: context.health,
-                logger: context.logger)
-        } catch {
-            throw ProgramFailure(.configuration, error.description)
-        }
+        let ingest = try Ingest(
+            configuration: configuration, metrics: context.metrics, health: context.health,
+            logger: context.logger)
         // Added first, ended last: requests that are under way still need the bus.
         await context.add("bus", ingest.busService())
         await context.add("tokens", ingest.tokenService())
+        if let log = ingest.accessLogService() { await context.add("access-log", log) }
         let address = try await ingest.listen()
         await context.add("api") {
             try? await gracefulShutdown()
@@ -62,6 +58,10 @@ package enum IngestProgram {
         context.onReload("tokens") { settings in
             let new = IngestConfiguration(settings, coreCount: configuration.threads)
             try ingest.reloadTokens(from: new.tokenFiles)
+        }
+        context.onReload("certificates and access log") { settings in
+            try ingest.reloadFiles(
+                IngestConfiguration(settings, coreCount: configuration.threads))
         }
         try context.announce(listener: "api", address: address)
     }

@@ -72,7 +72,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         api = loop.api
         self.loop = loop
         self.arrivals = arrivals
-        identity = ConnectionIdentity(api: loop.api)
+        identity = loop.api.newIdentity()
     }
 
     // MARK: - Events of the channel
@@ -157,7 +157,9 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
             drain()
         case TLSUserEvent.handshakeCompleted:
             let certificate = try? context.channel.pipeline.syncOperations.nioSSL_peerCertificate()
-            identity.certificate = certificate.flatMap(CertificateIdentity.init)
+            identity.certificate = certificate.flatMap {
+                CertificateIdentity.caller($0, limits: api.configuration.tokenLimits)
+            }
         default:
             break
         }
@@ -166,7 +168,11 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         guard let error = error as? HTTPParserError else {
-            api.metrics.countClosed(error is NIOSSLError ? .tls : .failed)
+            // Many clients close without the last words that TLS asks for.
+            if case .uncleanShutdown = error as? NIOSSLError {
+            } else {
+                api.metrics.countClosed(error is NIOSSLError ? .tls : .failed)
+            }
             context.close(promise: nil)
             return
         }
@@ -284,16 +290,16 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         }
         let post = Post(
             caller: request.caller, receivedAtMilliseconds: wallClockMilliseconds(),
-            byteCount: exchange.receivedByteCount, beganAt: .now(),
-            sourceAddress: context?.remoteAddress?.ipAddress, publisher: publisher,
+            endedAt: .now(), byteCount: exchange.receivedByteCount, publisher: publisher,
             receipt: loop.receipt(for: exchange))
-        do throws(Refusal) {
-            exchange.whenStored =
-                exchange.route == .heartbeats
-                ? try loop.intake.postHeartbeat(&body, post, api)
-                : try loop.intake.post(&body, as: request.form, post, api, client: &exchange.client)
-        } catch {
-            finish(exchange, with: error.answer)
+        let result =
+            exchange.route == .heartbeats
+            ? loop.intake.postHeartbeat(&body, post, from: context?.remoteAddress?.ipAddress)
+            : loop.intake.post(&body, as: request.form, post)
+        exchange.client = result.client
+        switch result.step {
+        case .refused(let answer): finish(exchange, with: answer)
+        case .published(let whenStored): exchange.whenStored = whenStored
         }
     }
 

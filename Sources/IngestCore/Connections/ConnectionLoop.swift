@@ -31,16 +31,15 @@ final class ConnectionLoop {
         self.eventLoop = eventLoop
         self.api = api
         self.log = log
-        intake = EventIntake(configuration: api.configuration)
+        intake = EventIntake(api)
         eventLoop.assertInEventLoop()
-        receipts = SettledReceipts(
-            eventLoop,
-            receiver: NIOLoopBoundBox(
-                { [unowned self] settled in self.settle(settled) }, eventLoop: eventLoop))
-        sweep = eventLoop.assumeIsolated().scheduleRepeatedTask(
+        receipts = SettledReceipts(eventLoop, receiver: NIOLoopBound(self, eventLoop: eventLoop))
+        // Until `stop`, this and the receipts keep the loop's state alive.
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        sweep = eventLoop.scheduleRepeatedTask(
             initialDelay: Self.sweepInterval, delay: Self.sweepInterval
-        ) { [unowned self] _ in
-            self.lookAtTime()
+        ) { _ in
+            bound.value.lookAtTime()
         }
     }
 
@@ -103,7 +102,8 @@ final class ConnectionLoop {
 
     // MARK: - Regular work
 
-    private func settle(_ all: [SettledReceipts.Settled]) {
+    /// Answers what has become durable, or could not.
+    func settle(_ all: [SettledReceipts.Settled]) {
         for one in all {
             let exchange = one.exchange.value
             exchange.connection?.settle(exchange, one.outcome)

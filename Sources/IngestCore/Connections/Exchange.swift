@@ -1,4 +1,3 @@
-internal import Bus
 internal import NIOCore
 internal import NIOHTTP1
 
@@ -37,41 +36,5 @@ final class Exchange {
     func leave() {
         connection = nil
         whenStored = nil
-    }
-}
-
-/// Brings the outcomes of receipts from the publisher's thread to an event loop: one hop for all that came meanwhile.
-final class SettledReceipts: Sendable {
-    struct Settled: Sendable {
-        let exchange: NIOLoopBound<Exchange>
-        let outcome: PublishReceipt.Outcome
-    }
-
-    private let eventLoop: any EventLoop
-    private let settled = NIOLockedValueBox<[Settled]>([])
-    /// Takes them on the loop.
-    private let receiver: NIOLoopBoundBox<([Settled]) -> Void>
-
-    init(_ eventLoop: any EventLoop, receiver: NIOLoopBoundBox<([Settled]) -> Void>) {
-        self.eventLoop = eventLoop
-        self.receiver = receiver
-    }
-
-    /// From any thread.
-    func add(_ one: Settled) {
-        let isFirst = settled.withLockedValue { settled in
-            settled.append(one)
-            return settled.count == 1
-        }
-        guard isFirst else { return }
-        eventLoop.execute { [self] in
-            let all = settled.withLockedValue { settled in
-                let all = settled
-                settled = []
-                settled.reserveCapacity(all.count)
-                return all
-            }
-            receiver.value(all)
-        }
     }
 }

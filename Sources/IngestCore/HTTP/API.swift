@@ -1,7 +1,7 @@
 internal import CoreMetrics
 internal import EventParsing
-internal import FoundationEssentials
 internal import Glibc
+internal import Gzip
 internal import Logging
 internal import NIOCore
 internal import NIOHTTP1
@@ -13,6 +13,7 @@ struct API: Sendable {
     let tokens: TokenStore
     let link: BusLink
     let bounds: IntakeBounds
+    let rates: RateGate
     let health: HealthRegistry
     let metrics: IngestMetrics
     let logger: Logger
@@ -20,7 +21,7 @@ struct API: Sendable {
     /// What becomes of a request by its head alone.
     enum Admission {
         case refused(Answer)
-        case admitted(ClientScope, EventParser.Form)
+        case admitted(Caller, EventParser.Form, isCompressed: Bool)
     }
 
     /// Most header fields of a request.
@@ -30,21 +31,38 @@ struct API: Sendable {
     /// All header fields of a request together, bytes.
     static let headerBytesMax = 16 << 10
 
-    var bodyBytesMax: Int { configuration.bodyBytesMax }
     var requestTimeout: TimeAmount { TimeAmount(configuration.requestTimeout) }
+    var headerTimeout: TimeAmount { TimeAmount(configuration.headerTimeout) }
     var idleTimeout: TimeAmount { TimeAmount(configuration.idleTimeout) }
-    /// How often a connection looks at its deadline.
-    var deadlineStep: TimeAmount {
-        .nanoseconds(min(requestTimeout, idleTimeout).nanoseconds / 4)
+
+    /// For a connection that begins.
+    func newIdentity() -> ConnectionIdentity {
+        ConnectionIdentity(tokens: tokens) { [configuration] in configuration.limits(of: $0) }
     }
 
     var tooLarge: Answer {
-        .closing(.payloadTooLarge, "the body is longer than \(bodyBytesMax) bytes")
+        metrics.countRejection(.payloadTooLarge)
+        return .closing(
+            .payloadTooLarge, "the body is longer than \(configuration.bodyBytesMax) bytes")
+    }
+
+    /// The answer to a body whose compression is wrong; the connection ends with it.
+    func answer(_ failure: GzipInflater.Failure) -> Answer {
+        let isTooLarge = failure.code == .tooLarge || failure.code == .ratioTooHigh
+        let code: RejectionCode = isTooLarge ? .payloadTooLarge : .invalidRequest
+        metrics.countRejection(code)
+        return .closing(code, "the gzip body cannot be used: \(failure.description)")
     }
 
     /// Judges a request before its body is read. `/health` and `/ready` are refused with their answers.
-    func admit(_ head: HTTPRequestHead, _ route: Route) -> Admission {
-        if let answer = framingProblem(head) { return .refused(answer) }
+    func admit(
+        _ head: HTTPRequestHead, _ route: Route, identity: inout ConnectionIdentity,
+        at now: NIODeadline
+    ) -> Admission {
+        if let answer = framingProblem(head) {
+            metrics.countRejection(.invalidRequest)
+            return .refused(answer)
+        }
         guard route != .other else {
             return refusal(
                 .notFound,
@@ -62,25 +80,30 @@ struct API: Sendable {
         switch route {
         case .health: return .refused(Answer(health.liveness()))
         case .ready: return .refused(Answer(health.readiness()))
-        case .events, .heartbeats, .other: return admitPost(head, route)
+        case .events, .heartbeats, .other: return admitPost(head, route, &identity, now)
         }
     }
 
-    private func admitPost(_ head: HTTPRequestHead, _ route: Route) -> Admission {
-        guard let token = token(of: head) else {
+    private func admitPost(
+        _ head: HTTPRequestHead, _ route: Route, _ identity: inout ConnectionIdentity,
+        _ now: NIODeadline
+    ) -> Admission {
+        guard let caller = identity.identify(head) else {
             return refusal(
                 .unauthorized,
                 "give a valid token: Authorization: Bearer TOKEN, as made by 'qoectl token create'")
         }
-        guard token.role == .probe else {
+        guard caller.role == .probe else {
             return refusal(
                 .forbidden,
                 "posting needs a token with the role probe; this one has the role "
-                    + token.role.rawValue)
+                    + caller.role.rawValue)
         }
-        let coding = head.headers.first(name: "content-encoding")?.lowercased() ?? "identity"
-        guard coding == "identity" else {
-            return refusal(.unsupportedMediaType, "send the body without a Content-Encoding")
+        let codings = head.headers["content-encoding"]
+        let coding = codings.first?.lowercased() ?? "identity"
+        guard codings.count <= 1, coding == "identity" || coding == "gzip" else {
+            return refusal(
+                .unsupportedMediaType, "send the body with Content-Encoding gzip, or without any")
         }
         guard let form = bodyForm(contentType: head.headers.first(name: "content-type")),
             form == .json || route == .events
@@ -91,16 +114,19 @@ struct API: Sendable {
                     ? "send application/json or application/x-ndjson" : "send application/json")
         }
         if let text = head.headers.first(name: "content-length"), let count = Int(text),
-            count > bodyBytesMax
+            count > configuration.bodyBytesMax
         {
-            metrics.countRejection(.payloadTooLarge)
             return .refused(tooLarge)
+        }
+        if let excess = rates.excess(caller, at: Int64(clamping: now.uptimeNanoseconds)) {
+            metrics.countRejection(.rateLimitExceeded)
+            return .refused(Answer(excess))
         }
         guard link.publisher != nil else {
             metrics.countRejection(.serviceUnavailable)
             return .refused(.unavailable("NATS is not reachable"))
         }
-        return .admitted(token.scope, form)
+        return .admitted(caller, form, isCompressed: coding == "gzip")
     }
 
     /// What is wrong with how the request is delimited; what follows on the connection is not to be trusted.
@@ -118,15 +144,6 @@ struct API: Sendable {
             return .closing(.invalidRequest, "the request's length cannot be told")
         }
         return nil
-    }
-
-    private func token(of head: HTTPRequestHead) -> TokenEntry? {
-        let fields = head.headers["authorization"]
-        guard fields.count == 1, let space = fields[0].firstIndex(of: " ") else { return nil }
-        let field = fields[0]
-        guard field[..<space].lowercased() == "bearer" else { return nil }
-        let token = field[space...].drop { $0 == " " }
-        return tokens.entry(of: token, at: .now)
     }
 
     private func refusal(_ code: RejectionCode, _ message: String) -> Admission {

@@ -87,9 +87,10 @@ struct Answer {
             if let rejection = outcome.rejected.first?.rejection {
                 self.init(rejection)
             } else {
-                status = .accepted
-                body = .stored(
-                    outcome.eventID ?? .zero, receivedAtMilliseconds: receivedAtMilliseconds)
+                self.init(
+                    status: .accepted,
+                    .stored(
+                        outcome.eventID ?? .zero, receivedAtMilliseconds: receivedAtMilliseconds))
             }
             return
         }
@@ -121,8 +122,12 @@ struct Answer {
     }
 
     private init(status: HTTPResponseStatus, body: String) {
+        self.init(status: status, .text(body))
+    }
+
+    private init(status: HTTPResponseStatus, _ body: Body) {
         self.status = status
-        self.body = .text(body)
+        self.body = body
     }
 
     private static func error(ofBatch outcome: EventIntake.Outcome) -> EventRejection {

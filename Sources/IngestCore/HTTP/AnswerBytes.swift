@@ -1,6 +1,7 @@
 internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
+internal import Telemetry
 
 /// Writes answers as HTTP/1.1, with what is the same in all of them rendered before.
 final class AnswerBytes {

@@ -5,6 +5,19 @@ internal import Failpoints
 internal import NIOCore
 internal import Telemetry
 
+/// One request's body on its way to the bus.
+struct Post {
+    let caller: Caller
+    let receivedAtMilliseconds: Int64
+    /// When the body was whole.
+    let endedAt: NIODeadline
+    /// As sent, bytes.
+    let byteCount: Int
+    let publisher: BlockPublisher
+    /// Committed when anything was accepted, and not used otherwise.
+    let receipt: PublishReceipt
+}
+
 /// Takes bodies of one event loop's connections from JSON to the bus.
 ///
 /// Its buffers are reused, so that a good event costs no allocation here.
@@ -19,65 +32,117 @@ final class EventIntake {
         var rejected: [(index: Int, rejection: EventRejection)] = []
     }
 
+    /// What became of a post.
+    struct Result {
+        enum Step {
+            case refused(Answer)
+            /// The answer for when the receipt says that everything is durable.
+            case published(() -> Answer)
+        }
+
+        let step: Step
+        /// Of the first good event; only when an access log wants it.
+        var client: String?
+    }
+
+    private let api: API
     private let parser: EventParser
     private let heartbeatParser = HeartbeatParser()
-    private let retentionMilliseconds: Int64
     private var accepted: [EventFields] = []
     private var partitions: [Int] = []
+    private var shares: [ClientShare] = []
 
-    init(configuration: IngestConfiguration) {
+    init(_ api: API) {
+        self.api = api
         parser = EventParser(
-            eventCountMax: configuration.batchEventsMax,
-            eventBytesMax: configuration.eventBytesMax)
-        retentionMilliseconds = configuration.retentionMilliseconds
+            eventCountMax: api.configuration.batchEventsMax,
+            eventBytesMax: api.configuration.eventBytesMax)
     }
 
     /// Parses, validates and publishes the events of `body`.
-    ///
-    /// - Parameter receipt: Committed when any event was accepted, and not used otherwise.
-    /// - Throws: Why nothing of the body can be used.
-    func post(
-        _ body: inout ByteBuffer, as form: EventParser.Form, scope: ClientScope,
-        receivedAtMilliseconds: Int64, to publisher: BlockPublisher, receipt: PublishReceipt
-    ) throws(EventRejection) -> Outcome {
+    func post(_ body: inout ByteBuffer, as form: EventParser.Form, _ post: Post) -> Result {
         let rules = EventRules(
-            nowMilliseconds: receivedAtMilliseconds, retentionMilliseconds: retentionMilliseconds)
+            nowMilliseconds: post.receivedAtMilliseconds,
+            retentionMilliseconds: api.configuration.retentionMilliseconds)
         defer {
             // They point into the body.
             accepted.removeAll(keepingCapacity: true)
             partitions.removeAll(keepingCapacity: true)
+            shares.removeAll(keepingCapacity: true)
         }
-        let result = withPaddedBody(&body) { storage, byteCount in
-            Result { () throws(EventRejection) in
+        return withPaddedBody(&body) { storage, byteCount in
+            let outcome: Outcome
+            do throws(EventRejection) {
                 let parsed = try parser.parse(storage, byteCount: byteCount, as: form)
-                let outcome = validate(parsed, rules, scope, publisher.settings.partitioning)
-                failpoint(.ingestParsed)
-                if outcome.acceptedCount > 0 { publish(to: publisher, receipt) }
-                return outcome
+                outcome = validate(parsed, rules, post)
+            } catch {
+                return Result(step: .refused(refusal(error)))
             }
+            failpoint(.ingestParsed)
+            for (_, rejection) in outcome.rejected { api.metrics.countRejection(rejection.code) }
+            let client = api.configuration.accessLogFile == nil ? nil : accepted.first.map { String(decoding: $0.clientID, as: UTF8.self) }
+            guard outcome.acceptedCount > 0 else {
+                let answer = Answer(
+                    outcome, receivedAtMilliseconds: post.receivedAtMilliseconds)
+                return Result(step: .refused(answer), client: client)
+            }
+            if let excess = charge(post) {
+                return Result(step: .refused(Answer(excess)), client: client)
+            }
+            publish(to: post.publisher, post.receipt)
+            failpoint(.ingestEnqueued)
+            let whenStored = { [metrics = api.metrics] in
+                metrics.countDurable(
+                    eventCount: outcome.acceptedCount, after: .now() - post.endedAt)
+                return Answer(outcome, receivedAtMilliseconds: post.receivedAtMilliseconds)
+            }
+            return Result(step: .published(whenStored), client: client)
         }
-        return try result.get()
     }
 
     /// Parses and publishes a heartbeat.
-    ///
-    /// - Parameter receipt: Committed unless the heartbeat is refused.
     func postHeartbeat(
-        _ body: inout ByteBuffer, scope: ClientScope, receivedAtMilliseconds: Int64,
-        sourceAddress: String?, to publisher: BlockPublisher, receipt: PublishReceipt
-    ) throws(EventRejection) {
-        let result = withPaddedBody(&body) { storage, byteCount in
-            Result { () throws(EventRejection) in
-                try heartbeatParser.parse(
-                    storage, byteCount: byteCount, mayPost: { scope.contains($0) })
+        _ body: inout ByteBuffer, _ post: Post, from sourceAddress: String?
+    ) -> Result {
+        withPaddedBody(&body) { storage, byteCount in
+            var heartbeat: Heartbeat
+            do throws(EventRejection) {
+                heartbeat = try heartbeatParser.parse(
+                    storage, byteCount: byteCount, mayPost: { post.caller.scope.contains($0) })
+            } catch {
+                return Result(step: .refused(refusal(error)))
             }
+            let client = heartbeat.clientID.text
+            shares = [ClientShare(name: XXHash64.hash(client), eventCount: 1)]
+            defer { shares.removeAll(keepingCapacity: true) }
+            if let excess = charge(post) {
+                return Result(step: .refused(Answer(excess)), client: client)
+            }
+            heartbeat.receivedAtMilliseconds = post.receivedAtMilliseconds
+            heartbeat.sourceAddress = sourceAddress
+            // A refusal is in the receipt's outcome as well.
+            try? post.publisher.publishHeartbeat(
+                HeartbeatParser.encode(heartbeat), to: post.receipt)
+            post.publisher.commit(post.receipt)
+            let whenStored = { [metrics = api.metrics] in
+                metrics.countDurableHeartbeat(after: .now() - post.endedAt)
+                return Answer.heartbeat(receivedAtMilliseconds: post.receivedAtMilliseconds)
+            }
+            return Result(step: .published(whenStored), client: client)
         }
-        var heartbeat = try result.get()
-        heartbeat.receivedAtMilliseconds = receivedAtMilliseconds
-        heartbeat.sourceAddress = sourceAddress
-        // A refusal is in the receipt's outcome as well.
-        try? publisher.publishHeartbeat(HeartbeatParser.encode(heartbeat), to: receipt)
-        publisher.commit(receipt)
+    }
+
+    private func refusal(_ rejection: EventRejection) -> Answer {
+        api.metrics.countRejection(rejection.code)
+        return Answer(rejection)
+    }
+
+    private func charge(_ post: Post) -> RateExcess? {
+        let excess = api.rates.charge(
+            post.caller, shares, byteCount: post.byteCount,
+            at: Int64(clamping: NIODeadline.now().uptimeNanoseconds))
+        if excess != nil { api.metrics.countRejection(.rateLimitExceeded) }
+        return excess
     }
 
     private func withPaddedBody<Result>(
@@ -91,16 +156,18 @@ final class EventIntake {
         }
     }
 
-    private func validate(
-        _ body: EventParser.Body, _ rules: EventRules, _ scope: ClientScope,
-        _ partitioning: Partitioning
-    ) -> Outcome {
+    private func validate(_ body: EventParser.Body, _ rules: EventRules, _ post: Post) -> Outcome {
+        let scope = post.caller.scope
+        let partitionCount = UInt64(post.publisher.settings.partitioning.count)
         var outcome = Outcome(isBatch: body.isBatch)
         for index in 0..<body.eventCount {
             do throws(EventRejection) {
                 let fields = try parser.event(index, rules: rules) { scope.contains($0) }
-                partitions.append(partitioning.partition(ofClient: fields.clientID))
+                // The same hash finds the partition and the client's rates.
+                let name = XXHash64.hash(fields.clientID)
+                partitions.append(Int(name % partitionCount))
                 accepted.append(fields)
+                count(name)
             } catch {
                 outcome.rejected.append((index, error))
             }
@@ -108,6 +175,15 @@ final class EventIntake {
         outcome.acceptedCount = accepted.count
         if !body.isBatch { outcome.eventID = accepted.first?.id }
         return outcome
+    }
+
+    /// One more event of a client; most bodies are of one. A client that comes again after others is charged again.
+    private func count(_ name: UInt64) {
+        if let last = shares.indices.last, shares[last].name == name {
+            shares[last].eventCount += 1
+        } else {
+            shares.append(ClientShare(name: name, eventCount: 1))
+        }
     }
 
     /// Appends neighbours of one partition under one lock: mostly the whole body.

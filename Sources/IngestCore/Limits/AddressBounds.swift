@@ -11,17 +11,21 @@ final class AddressBounds: Sendable {
     /// The part of an address that one party holds.
     struct Address: Hashable, Sendable {
         private let bits: UInt64
+        private let isV6: Bool
 
         /// Nil for what is no internet address.
         init?(_ address: SocketAddress?) {
+            guard let address else { return nil }
+            let bytes = address.withSockAddr { start, byteCount in
+                Array(UnsafeRawBufferPointer(start: start, count: byteCount))
+            }
+            // Where struct sockaddr_in and sockaddr_in6 have it.
             switch address {
-            case .v4(let address):
-                bits = UInt64(UInt32(bigEndian: address.address.sin_addr.s_addr))
-            case .v6(let address):
-                let bytes = withUnsafeBytes(of: address.address.sin6_addr) { Array($0.prefix(8)) }
-                bits = bytes.reduce(0) { $0 << 8 | UInt64($1) } | 1 << 63
+            case .v4: bits = bytes.dropFirst(4).prefix(4).reduce(0) { $0 << 8 | UInt64($1) }
+            case .v6: bits = bytes.dropFirst(8).prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
             default: return nil
             }
+            isV6 = bytes.count > 16
         }
     }
 

@@ -1,13 +1,17 @@
 internal import Glibc
 
 /// The system's clock, as log lines and `process_start_time_seconds` show it.
-enum WallClock {
+package enum WallClock {
     /// Milliseconds since 1970 in UTC, leap seconds not counted.
-    struct Instant: Sendable, Equatable {
-        var milliseconds: Int64
+    package struct Instant: Sendable, Equatable {
+        package var milliseconds: Int64
+
+        package init(milliseconds: Int64) {
+            self.milliseconds = milliseconds
+        }
 
         /// Such as `2026-01-02T03:04:05.678Z` (RFC 3339).
-        var rfc3339: String {
+        package var rfc3339: String {
             let day = milliseconds.quotientFlooring(by: 86_400_000)
             let inDay = milliseconds &- day &* 86_400_000
             let (year, month, dayOfMonth) = Self.civil(fromDays: day)
