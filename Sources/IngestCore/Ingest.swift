@@ -27,6 +27,9 @@ package final class Ingest: Sendable {
         self.configuration = configuration
         self.logger = logger
         let tokens = try TokenStore(configuration.tokenFiles)
+        if configuration.tokenFiles.isPepperReadableByOthers {
+            logger.warning("others can read the token pepper file; chmod 600 it")
+        }
         let link = BusLink(configuration: configuration, health: health, logger: logger)
         let bounds = IntakeBounds(
             connectionsMax: configuration.connectionsMax,
@@ -110,7 +113,8 @@ package final class Ingest: Sendable {
                         case .loaded: Self.logTokens(api.tokens, logger)
                         case .refused(let error):
                             api.metrics.tokenReloadFailures.increment()
-                            logger.error("the tokens cannot be reloaded; the old ones stay: \(error)")
+                            logger.error(
+                                "the tokens cannot be reloaded; the old ones stay: \(error)")
                         }
                     }
                     watch.run(until: stop)

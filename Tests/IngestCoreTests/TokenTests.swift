@@ -65,7 +65,10 @@ import Testing
     @Test(arguments: [
         (#""role":"probe""#, #""role":"root""#, "must be probe, fleet-admin or read"),
         (#""role":"probe""#, #""role":"read""#, "'clients': are for the role probe only"),
-        (#""role":"probe""#, #""role":"probe","events_per_second":0"#, "must be from 1 to"),
+        (
+            #""role":"probe""#, #""role":"probe","events_per_second":0"#,
+            "must be a whole number from 1"
+        ),
         (#""role":"probe""#, #""role":"probe","bytes_per_second":1.5"#, "'bytes_per_second'"),
         (#""secrets":[{"#, #""secrets":[],"x":[{"#, "'secrets': must be from 1 to 2"),
         (#""hmac_sha256":""#, #""hmac_sha256":"0"#, "must be 64 hexadecimal digits"),

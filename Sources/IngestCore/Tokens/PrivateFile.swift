@@ -13,7 +13,8 @@ enum PrivateFile {
             // One that a crash left behind may have another mode.
             unlink(temporary)
             let descriptor = try FileDescriptor.open(
-                FilePath(temporary), .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
+                FilePath(temporary), .writeOnly,
+                options: [.create, .exclusiveCreate, .closeOnExec],
                 permissions: [.ownerReadWrite])
             try descriptor.closeAfter {
                 _ = try descriptor.writeAll(bytes)
