@@ -109,6 +109,20 @@ import Testing
         }
     }
 
+    @Test func `who could read the file can read it after a change`() throws {
+        try withTemporaryFolder { folder in
+            let path = "\(folder)/tokens.jsonl"
+            let token = try TokenFile.create(name: "a", clients: ["*"], in: path)
+            // Only root can give a file away.
+            let owner: uid_t = geteuid() == 0 ? 12_345 : geteuid()
+            try #require(chmod(path, 0o640) == 0 && chown(path, owner, getegid()) == 0)
+            _ = try TokenFile.rotate(token, overlap: .zero, in: path)
+            let attributes = try FileManager.default.attributesOfItem(atPath: path)
+            #expect(attributes[.posixPermissions] as? Int == 0o640)
+            #expect(attributes[.ownerAccountID] as? Int == Int(owner))
+        }
+    }
+
     @Test func `what is no id is not repeated in an error`() throws {
         try withTemporaryFolder { folder in
             let path = "\(folder)/tokens.jsonl"
