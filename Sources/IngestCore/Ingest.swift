@@ -37,6 +37,9 @@ package final class Ingest: Sendable {
         } catch {
             throw ProgramFailure(.configuration, error.description)
         }
+        if configuration.tokenFiles.isPepperReadableByOthers {
+            logger.warning("others can read the token pepper file; chmod 600 it")
+        }
         do throws(DoorCertificates.Failure) {
             certificates = try configuration.tls.map { tls throws(DoorCertificates.Failure) in
                 try DoorCertificates(tls)
@@ -127,7 +130,8 @@ package final class Ingest: Sendable {
                         case .loaded: Self.logTokens(api.tokens, logger)
                         case .refused(let error):
                             api.metrics.tokenReloadFailures.increment()
-                            logger.error("the tokens cannot be reloaded; the old ones stay: \(error)")
+                            logger.error(
+                                "the tokens cannot be reloaded; the old ones stay: \(error)")
                         }
                     }
                     watch.run(until: stop)

@@ -65,7 +65,10 @@ import Testing
     @Test(arguments: [
         (#""role":"probe""#, #""role":"root""#, "must be probe, fleet-admin or read"),
         (#""role":"probe""#, #""role":"read""#, "'clients': are for the role probe only"),
-        (#""role":"probe""#, #""role":"probe","events_per_second":0"#, "must be from 1 to"),
+        (
+            #""role":"probe""#, #""role":"probe","events_per_second":0"#,
+            "must be a whole number from 1"
+        ),
         (#""role":"probe""#, #""role":"probe","bytes_per_second":1.5"#, "'bytes_per_second'"),
         (#""secrets":[{"#, #""secrets":[],"x":[{"#, "'secrets': must be from 1 to 2"),
         (#""hmac_sha256":""#, #""hmac_sha256":"0"#, "must be 64 hexadecimal digits"),
@@ -103,6 +106,20 @@ import Testing
                 try TokenFile.create(name: "c", clients: ["*"], eventsPerSecondMax: 0, in: path)
             }
             #expect(try TokenFile.list(in: path).count == 2)
+        }
+    }
+
+    @Test func `who could read the file can read it after a change`() throws {
+        try withTemporaryFolder { folder in
+            let path = "\(folder)/tokens.jsonl"
+            let token = try TokenFile.create(name: "a", clients: ["*"], in: path)
+            // Only root can give a file away.
+            let owner: uid_t = geteuid() == 0 ? 12_345 : geteuid()
+            try #require(chmod(path, 0o640) == 0 && chown(path, owner, getegid()) == 0)
+            _ = try TokenFile.rotate(token, overlap: .zero, in: path)
+            let attributes = try FileManager.default.attributesOfItem(atPath: path)
+            #expect(attributes[.posixPermissions] as? Int == 0o640)
+            #expect(attributes[.ownerAccountID] as? Int == Int(owner))
         }
     }
 

@@ -30,7 +30,9 @@ import Testing
             for _ in 0..<count { watch?.look() }
         }
 
-        func content() throws -> String { try String(contentsOfFile: files.tokens, encoding: .utf8) }
+        func content() throws -> String {
+            try String(contentsOfFile: files.tokens, encoding: .utf8)
+        }
 
         /// Writes into the file that is there, as an editor does that does not rename.
         func rewrite(_ text: String) throws {

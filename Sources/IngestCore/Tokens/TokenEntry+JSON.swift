@@ -15,11 +15,14 @@ extension TokenEntry: Codable {
             .dataCorruptedError(forKey: key, in: members, debugDescription: problem)
         }
         func limit(_ key: CodingKeys) throws -> Int? {
-            let limit = try members.decodeIfPresent(Int.self, forKey: key)
-            if let limit, !Self.limitRange.contains(limit) {
+            guard let number = try members.decodeIfPresent(Double.self, forKey: key) else {
+                return nil
+            }
+            guard let limit = Int(exactly: number), Self.limitRange.contains(limit) else {
                 throw corrupted(
                     key,
-                    "must be from \(Self.limitRange.lowerBound) to \(Self.limitRange.upperBound)")
+                    "must be a whole number from \(Self.limitRange.lowerBound) to"
+                        + " \(Self.limitRange.upperBound)")
             }
             return limit
         }

@@ -24,7 +24,7 @@ package struct TokenFileError: Error, Sendable, CustomStringConvertible {
 ///
 /// (in one line). `expires`, `events_per_second` and `bytes_per_second` are optional; a second, older secret
 /// has `expires`. Every change writes the file anew and renames it into its place, so that a reader sees the
-/// old or the new one, and keeps it readable by its owner only.
+/// old or the new one. A new file is readable by its owner only; a changed one keeps its owner and mode.
 package enum TokenFile {
     /// Largest file, bytes: room for thousands of tokens.
     private static let byteCountMax = 16 << 20

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Where the tokens are kept.
 package struct TokenFiles: Hashable, Sendable {
     /// One line for each token; see ``TokenFile``.
@@ -9,5 +11,11 @@ package struct TokenFiles: Hashable, Sendable {
     package init(tokens: String, pepper: String? = nil) {
         self.tokens = tokens
         self.pepper = pepper ?? "\(tokens).pepper"
+    }
+
+    /// Whether others than the owner and the group may read the pepper; false when that cannot be told.
+    var isPepperReadableByOthers: Bool {
+        var status = stat()
+        return stat(pepper, &status) == 0 && status.st_mode & S_IROTH != 0
     }
 }

@@ -4,12 +4,16 @@ internal import Glibc
 /// The tokens in use, by id. A class, so that a request takes hold of it at the cost of one reference.
 final class TokenTable: Sendable {
     private struct Row {
-        let entry: TokenEntry
+        /// Nil in the row of `nobody`.
+        let entry: TokenEntry?
         let newest: SecretDigest
         /// Compared in any case, so that the answer takes as long.
         let older: SecretDigest
         /// Nil when there is no older one.
         let olderExpires: Date?
+
+        /// Stands in for the row of an id that is not known.
+        static let nobody = Row(entry: nil, newest: .zero, older: .zero, olderExpires: nil)
     }
 
     private let rows: [UInt64: Row]
@@ -40,14 +44,14 @@ final class TokenTable: Sendable {
         of text: UnsafeRawBufferPointer, at moment: Date
     ) -> (entry: TokenEntry, end: Date?)? {
         guard let token = TokenParts(text) else { return nil }
-        let row = rows[token.id]
+        let row = rows[token.id] ?? .nobody
         let digest = pepper.digest(of: token.secret)
-        let isNewest = digest.equals(row?.newest ?? .zero)
-        let isOlder = digest.equals(row?.older ?? .zero)
-        guard let row, row.entry.isValid(at: moment) else { return nil }
-        if isNewest { return (row.entry, row.entry.expires) }
+        let isNewest = digest.equals(row.newest)
+        let isOlder = digest.equals(row.older)
+        guard let entry = row.entry, entry.isValid(at: moment) else { return nil }
+        if isNewest { return (entry, entry.expires) }
         guard isOlder, let olderEnd = row.olderExpires, moment < olderEnd else { return nil }
-        return (row.entry, row.entry.expires.map { min($0, olderEnd) } ?? olderEnd)
+        return (entry, entry.expires.map { min($0, olderEnd) } ?? olderEnd)
     }
 }
 

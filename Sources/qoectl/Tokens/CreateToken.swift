@@ -20,7 +20,8 @@ struct CreateToken: ParsableCommand {
         help: ArgumentHelp(
             "What the token is for: \(TokenRole.list).",
             discussion:
-                "probe posts events and heartbeats, fleet-admin administers the fleet, read reads."))
+                "probe posts events and heartbeats, fleet-admin administers the fleet, read reads.")
+    )
     var role = TokenRole.probe
 
     @Option(
@@ -51,11 +52,13 @@ struct CreateToken: ParsableCommand {
     func validate() throws {
         _ = try TokenCommand.end(afterDays: days)
         if role == .probe, clients.isEmpty {
-            throw ValidationError("name whom the token may speak for: --client NAME, or '*' for all")
+            throw ValidationError(
+                "name whom the token may speak for: --client NAME, or '*' for all")
         }
         if role != .probe, !clients.isEmpty {
             throw ValidationError(
-                "--client is for the role probe; a token with the role \(role.rawValue) posts nothing")
+                "--client is for the role probe; a token with the role \(role.rawValue) posts nothing"
+            )
         }
         for (flag, limit) in [
             ("events-per-second", eventsPerSecond), ("bytes-per-second", bytesPerSecond),

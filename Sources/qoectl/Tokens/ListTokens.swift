@@ -19,13 +19,15 @@ struct ListTokens: ParsableCommand {
         let now = Date.now
         for entry in try TokenFile.list(in: file.path) {
             let end = entry.expires.map(Self.text) ?? "never"
-            let isRotated = entry.rotated > entry.created
+            let overlapEnd = entry.overlapEnd(at: now)
+            // Dates in the file have whole seconds: a quick rotation has the date of the making.
+            let isRotated = entry.rotated > entry.created || overlapEnd != nil
             table.add([
                 entry.id, entry.name, entry.role.rawValue,
                 entry.role == .probe ? entry.scope.patterns.joined(separator: ",") : "-",
                 Self.text(entry.created), entry.isValid(at: now) ? end : "expired \(end)",
                 isRotated ? Self.text(entry.rotated) : "-",
-                entry.overlapEnd(at: now).map(Self.text) ?? "-",
+                overlapEnd.map(Self.text) ?? "-",
                 entry.eventsPerSecondMax.map(String.init) ?? "-",
                 entry.bytesPerSecondMax.map(String.init) ?? "-",
             ])

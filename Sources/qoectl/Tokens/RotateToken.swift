@@ -23,7 +23,8 @@ struct RotateToken: ParsableCommand {
             "How long the old secret can still be used, from 0s to 365d.", valueName: "duration"))
     var overlap = "7d"
 
-    @Option(help: "The token ends after this many days; without it, when it would have ended anyway.")
+    @Option(
+        help: "The token ends after this many days; without it, when it would have ended anyway.")
     var days: Int?
 
     @Flag(help: "Ends a secret at once that an earlier rotation has left.")
