@@ -8,11 +8,11 @@ extension SeededGenerator {
         bound > 0 ? Int(next() % UInt64(bound)) : 0
     }
 
-    /// One of `good` with 0 to 8 changes.
+    /// One of `good` with 0 to 8 changes, mostly few.
     mutating func mutated(_ good: [[UInt8]], words: [[UInt8]]) -> [UInt8] {
         guard !good.isEmpty else { return [] }
         var bytes = good[below(good.count)]
-        for _ in 0..<below(9) {
+        for _ in 0..<below(chance(50) ? 3 : 9) {
             let index = below(bytes.count + 1)
             let end = min(bytes.count, index + 1 + below(chance(80) ? 8 : 300))
             switch next() % 9 {
