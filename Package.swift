@@ -197,6 +197,11 @@ let package = Package(
         program("simulator", ["Simulation", .argumentParser]),
         tests("Simulation"),
 
+        // Everything that reads foreign bytes, under seeded mutations of good ones.
+        library("Fuzzing", ["Blocks", "EventParsing", "Gzip", "Telemetry", "TestKit"]),
+        program("fuzzer", ["Fuzzing"]),
+        tests("Fuzzing", ["TestKit"]),
+
         tests("Telemetry"),
         tests("TestKit", ["OwnedThreads", "Postgres", "PrivateServers"]),
         tests("ServiceKit", ["OwnedThreads", .lifecycle, .logging, .metrics]),
@@ -204,7 +209,7 @@ let package = Package(
         tests("Blocks", ["Telemetry", "TestKit"]),
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
-        tests("EventParsing", ["Blocks", "Telemetry", "TestKit"]),
+        tests("EventParsing", ["Blocks", "Fuzzing", "Telemetry", "TestKit"]),
         tests("Gzip", ["TestKit"]),
         tests("OwnedThreads"),
         tests("PrivateServers", ["Postgres", "TestKit"]),

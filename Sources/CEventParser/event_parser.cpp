@@ -99,7 +99,7 @@ const KeyTable context_keys(EP_SOURCE_IP, EP_RESOLVER);
 const KeyTable metric_keys(EP_FIRST_METRIC, EP_FIELD_COUNT - 1);
 
 struct Number {
-    /// Not finite when the text stands for a number beyond double's range.
+    /// Not finite when the text stands for a number beyond double's range, or has too many digits.
     double value;
     /// Set when `value` is an integer from -2^53 to 2^53.
     bool is_integer;
@@ -142,7 +142,9 @@ bool read_number(const uint8_t *start, Number &number) {
         ++p;
         if (*p == '+' || *p == '-') ++p;
         if (!is_digit(*p)) return false;
+        const uint8_t *const first_exponent_digit = p;
         while (is_digit(*p)) ++p;
+        digits += p - first_exponent_digit;
     }
     if (!ends_token(*p)) return false;
 
@@ -150,6 +152,9 @@ bool read_number(const uint8_t *start, Number &number) {
     if (!has_exponent && digits <= 18 && mantissa <= uint64_t(integer_max)) {
         number.value = double(mantissa) / powers[decimals];
         if (is_negative) number.value = -number.value;
+    } else if (digits > EP_DIGITS_MAX) {
+        // No measurement needs them, and implementations differ in what they make of them.
+        number.value = std::numeric_limits<double>::infinity();
     } else {
         const auto result = std::from_chars(
             reinterpret_cast<const char *>(start), reinterpret_cast<const char *>(p), number.value);
@@ -489,7 +494,10 @@ bool ep_parser::parse_members(const KeyTable &keys, ep_event &event, Member &&me
         if (field == EP_NO_FIELD) {
             if (!skip_value()) return false;
         } else {
-            if (seen & 1u << field) blame(event, EP_DUPLICATE, field);
+            if (seen & 1u << field) {
+                event.repeated |= 1u << field;
+                blame(event, EP_DUPLICATE, field);
+            }
             seen |= 1u << field;
             if (!member(field)) return false;
         }
@@ -677,10 +685,14 @@ bool ep_parser::skip_value() {
 ep_parser::TextState ep_parser::read_text(const uint8_t *quote, ep_text &text) {
     const uint8_t *const start = quote + 1;
     const uint8_t *p = find_special(start);
+    if (*p == '"') {
+        // Nearly every text. Stage 1 has refused what is below U+0020.
+        text = {start, uint32_t(p - start), true};
+        return TextState::plain;
+    }
     while (*p != '"' && *p != '\\') p = find_special(p + 1);
     if (*p == '\\') return unescape(quote, text);
-    text.bytes = start;
-    text.count = uint32_t(p - start);
+    text = {start, uint32_t(p - start), false};
     return has_control(start, text.count) ? TextState::unusable : TextState::plain;
 }
 
@@ -735,8 +747,7 @@ ep_parser::TextState ep_parser::unescape(const uint8_t *quote, ep_text &text) {
         }
     }
     unescaped_end = out;
-    text.bytes = start;
-    text.count = uint32_t(out - start);
+    text = {start, uint32_t(out - start), false};
     return is_usable && !has_control(start, text.count) ? TextState::plain : TextState::unusable;
 }
 

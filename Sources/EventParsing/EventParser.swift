@@ -30,6 +30,7 @@ internal import Telemetry
     }
 
     private let parser: OpaquePointer
+    private let names = NameArena()
     private let eventCountMax: Int
     private let eventBytesMax: Int
 
@@ -67,6 +68,7 @@ internal import Telemetry
         guard let start = storage.baseAddress else {
             preconditionFailure("a buffer with padding has an address")
         }
+        names.reset()
         let body = unsafe ep_parse(
             parser, start.assumingMemoryBound(to: UInt8.self), byteCount,
             Int32(form == .json ? EP_FORM_JSON : EP_FORM_LINES))
@@ -88,6 +90,9 @@ internal import Telemetry
     ///
     /// `receivedAtMilliseconds` is the rules' clock.
     ///
+    /// Texts are in Unicode's Normalization Form C, whatever form they were posted in; the limits of their
+    /// length hold for that form.
+    ///
     /// - Parameter mayPost: Whether the poster may speak for the client with this name.
     /// - Throws: The first thing that is wrong: with a member's JSON in the order of the text, then with
     ///   its value in the order of the schema.
@@ -101,7 +106,14 @@ internal import Telemetry
         guard unsafe Int(event.pointee.verdict) == EP_GOOD else {
             throw unsafe rejection(of: event)
         }
-        return try unsafe EventValidation(event: event).fields(rules: rules, mayPost: mayPost)
+        return try unsafe EventValidation(event: event, names: names)
+            .fields(rules: rules, mayPost: mayPost)
+    }
+
+    /// Whether a known member comes twice in the event with `index`, good or bad.
+    func isRepeated(_ field: EventField, in index: Int) -> Bool {
+        guard let event = unsafe ep_event_at(parser, UInt32(clamping: index)) else { return false }
+        return unsafe event.pointee.repeated & (1 << UInt32(field.number)) != 0
     }
 
     private func rejection(of event: UnsafePointer<ep_event>) -> EventRejection {

@@ -5,10 +5,12 @@ internal import Telemetry
 /// One parsed event on its way to validated fields.
 @unsafe struct EventValidation {
     private let event: UnsafePointer<ep_event>
+    private let names: NameArena
 
     @inline(__always)
-    init(event: UnsafePointer<ep_event>) {
+    init(event: UnsafePointer<ep_event>, names: NameArena) {
         unsafe self.event = unsafe event
+        unsafe self.names = names
     }
 
     @inline(__always)
@@ -60,17 +62,26 @@ internal import Telemetry
 
     /// The one place where the names that make an event's key are accepted.
     ///
-    /// Names are keyed on their bytes. What is accepted here has no control characters (the parser has seen to
-    /// that) and a bounded length; other spellings of the same text are other names.
+    /// Names are keyed on their bytes, so what is accepted here is in Normalization Form C, has no control
+    /// characters (the parser has seen to that) and a bounded length.
     @inline(__always)
     private func name(
         _ text: ep_text, _ field: EventField, bytesMax: Int
     ) throws(EventRejection) -> UnsafeRawBufferPointer {
         try unsafe require(field)
-        guard unsafe text.count > 0, unsafe Int(text.count) <= bytesMax else {
-            throw field.rejection
-        }
-        return unsafe bytes(text)
+        guard unsafe text.count > 0 else { throw field.rejection }
+        return unsafe try canonicalForm(of: text, field, bytesMax: bytesMax)
+    }
+
+    @inline(__always)
+    private func canonicalForm(
+        of text: ep_text, _ field: EventField, bytesMax: Int
+    ) throws(EventRejection) -> UnsafeRawBufferPointer {
+        if unsafe text.is_ascii, unsafe Int(text.count) <= bytesMax { return unsafe bytes(text) }
+        guard
+            let form = unsafe names.canonicalForm(of: bytes(text), byteCountMax: bytesMax)
+        else { throw field.rejection }
+        return unsafe form
     }
 
     @inline(__always)
@@ -124,8 +135,8 @@ internal import Telemetry
         _ text: ep_text, _ field: EventField
     ) throws(EventRejection) -> UnsafeRawBufferPointer? {
         guard unsafe text.count > 0 else { return nil }
-        guard unsafe Int(text.count) <= EventLimits.contextBytesMax else { throw field.rejection }
-        return unsafe bytes(text)
+        return unsafe try canonicalForm(
+            of: text, field, bytesMax: EventLimits.contextBytesMax)
     }
 
     @inline(__always)

@@ -19,7 +19,8 @@ package struct HeartbeatParser {
     /// The heartbeat in the first `byteCount` bytes of `storage`.
     ///
     /// Its `ts_ms` may be any time: a wrong clock is one of the things that a heartbeat tells. What only
-    /// `ingest` knows, `recv_ts_ms` and `source_address`, is taken out.
+    /// `ingest` knows, `recv_ts_ms` and `source_address`, is taken out. `client_id` is in Unicode's
+    /// Normalization Form C, as in events.
     ///
     /// - Precondition: `storage` has room for ``EventParser/paddingByteCount`` more bytes.
     /// - Parameter mayPost: Whether the poster may speak for the client with this name.
@@ -36,11 +37,17 @@ package struct HeartbeatParser {
             throw EventRejection(
                 .payloadTooLarge, "a heartbeat must not be longer than \(Self.bytesMax) bytes")
         }
+        // Foundation would choose one of the two.
+        for field in [EventField.clientID, .timestamp, .sessionID]
+        where grammar.isRepeated(field, in: 0) {
+            throw rejection(field.name, "must not come twice")
+        }
         let bytes = unsafe UnsafeRawBufferPointer(rebasing: storage[..<byteCount])
         try unsafe checkIntegers(of: decode(IntegerMembers.self, from: bytes))
         var heartbeat = unsafe try decode(Heartbeat.self, from: bytes)
         heartbeat.receivedAtMilliseconds = nil
         heartbeat.sourceAddress = nil
+        heartbeat.clientID = Name(CanonicalForm.composed(heartbeat.clientID.text))
         try checkTexts(of: heartbeat)
         try checkNumbers(of: heartbeat)
         var client = heartbeat.clientID.text

@@ -69,6 +69,51 @@ struct HeartbeatTests {
         #expect(rejection?.code == (field == "ts_ms" ? .invalidTimestamp : .invalidRequest))
     }
 
+    @Test(arguments: ["\"e\u{301}\"", #""e\u0301""#, #""\u00e9""#, "\"\u{E9}\""])
+    func `both spellings of a name are one client`(_ json: String) throws {
+        var asked: [[UInt8]] = []
+        let heartbeat = try parseHeartbeat(#"{"client_id":\#(json),"ts_ms":1}"#) {
+            asked.append(Array($0))
+            return true
+        }
+        #expect(Array(heartbeat.clientID.text.utf8) == [0xC3, 0xA9])
+        #expect(asked == [[0xC3, 0xA9]])
+    }
+
+    @Test func `the length of a name is that of its composed form`() throws {
+        func parse(_ name: String, _ count: Int) throws -> Int {
+            let client = String(repeating: name, count: count)
+            return try parseHeartbeat(#"{"client_id":"\#(client)","ts_ms":1}"#)
+                .clientID.text.utf8.count
+        }
+        #expect(try parse("e\u{301}", 127) == 254)
+        #expect(throws: EventRejection.self) { try parse("e\u{301}", 128) }
+        #expect(throws: EventRejection.self) { try parse("\u{1D160}", 22) }
+    }
+
+    @Test(arguments: [
+        (#""client_id":"b""#, "client_id"), (#""client\u005fid":"a""#, "client_id"),
+        (#""ts_ms":1"#, "ts_ms"), (#""session_id":null,"session_id":null"#, "session_id"),
+    ])
+    func `a member that comes twice is refused`(_ member: String, _ field: String) {
+        let rejection = #expect(throws: EventRejection.self) {
+            try parseHeartbeat(heartbeat(member))
+        }
+        #expect(rejection?.field == field)
+        #expect(rejection?.code == (field == "ts_ms" ? .invalidTimestamp : .invalidRequest))
+    }
+
+    @Test(arguments: [
+        #""hostname":"\ud83d""#, #""hostname":"\ude80a""#, #""labels":{"\ud83d":"a"}"#,
+        #""capabilities":["\ud83d"]"#, #""last_error":"\u009b""#, #""version":"\u007f""#,
+    ])
+    func `half a surrogate pair and control characters are refused`(_ member: String) {
+        let rejection = #expect(throws: EventRejection.self) {
+            try parseHeartbeat(heartbeat(member))
+        }
+        #expect(rejection?.code == .invalidRequest)
+    }
+
     @Test(arguments: ["", "[]", "1", "{", "[{}]", #"{"client_id":"a","ts_ms":1}x"#, "{'a':1}"])
     func `what is no JSON object is refused`(_ json: String) {
         let rejection = #expect(throws: EventRejection.self) { try parseHeartbeat(json) }

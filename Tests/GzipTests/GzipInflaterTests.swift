@@ -68,17 +68,21 @@ struct GzipInflaterTests {
         }
     }
 
-    @Test func `every changed bit of the content is found`() throws {
-        let body = try gzip(Array(text.prefix(120)))
-        // The time, the level and the system in the header mean nothing.
-        for index in Array(0..<4) + Array(10..<body.count) {
+    @Test func `a changed bit is found or changes nothing`() throws {
+        let content = Array(text.prefix(120))
+        let body = try gzip(content)
+        var harmless = 0
+        for index in body.indices {
             for bit in 0..<8 {
                 var changed = body
                 changed[index] ^= 1 << UInt8(bit)
-                let isHint = index == 3 && bit == 0
-                #expect((refusal(of: changed) == nil) == isHint, "bit \(bit) of byte \(index)")
+                guard let output = try? inflate([changed]) else { continue }
+                #expect(output == content, "bit \(bit) of byte \(index)")
+                harmless += 1
             }
         }
+        // The hints in the header (text or not, time, level, system), and what fills the last byte.
+        #expect((49...56).contains(harmless - 1))
     }
 
     @Test func `what is not gzip is refused`() throws {

@@ -25,6 +25,8 @@ extern "C" {
 #define EP_NO_OFFSET UINT32_MAX
 /// How deep objects and arrays may nest, the outermost being 1.
 #define EP_DEPTH_MAX 16
+/// Most digits of a number: of its integer, its fraction and its exponent together.
+#define EP_DIGITS_MAX 32
 /// Metrics of one event, in the order of their positions in blocks.
 #define EP_METRIC_COUNT 10
 
@@ -62,8 +64,8 @@ enum {
     EP_TOO_LARGE,
     /// A line is not JSON; `detail` and `offset` say why and where.
     EP_MALFORMED_LINE,
-    /// `field` has another JSON type, is no integer where one is needed, or leaves the range of
-    /// its representation: integers reach from -2^53 to 2^53.
+    /// `field` has another JSON type, is no integer where one is needed, has more than EP_DIGITS_MAX
+    /// digits, or leaves the range of its representation: integers reach from -2^53 to 2^53.
     EP_WRONG_TYPE,
     /// `field` comes twice in its object.
     EP_DUPLICATE,
@@ -75,12 +77,16 @@ enum {
 typedef struct {
     const uint8_t *bytes;
     uint32_t count;
+    /// Whether every byte is known to be below 0x80; only such a text may have it set.
+    bool is_ascii;
 } ep_text;
 
 /// One event. A member that is null in JSON counts as absent.
 typedef struct {
     /// Bit n is set when the member n is present and has its type.
     uint32_t present;
+    /// Bit n is set when the member n comes twice.
+    uint32_t repeated;
     uint8_t verdict;
     /// The member that `verdict` is about.
     uint8_t field;
