@@ -202,7 +202,9 @@ extension World {
     func checkPromise() {
         guard violation == nil, !isBeyondPromise else { return }
         for message in broker.branch
-        where !oracle.processed.contains(message.number) && !isReportedLost(message) {
+        where !oracle.processed.contains(message.number) && !isReportedLost(message)
+            && !takenForTrimmed.contains(message.number)
+        {
             fail(
                 "message \(message.sequence) of partition \(message.draft.partition) was "
                     + "removed unread, and is not reported as lost")
@@ -213,6 +215,7 @@ extension World {
             let isExplained = copies[index].contains { message in
                 !present.contains(message.number) || isReportedLost(message)
                     || oracle.processed.contains(message.number)
+                    || takenForTrimmed.contains(message.number)
             }
             if !isExplained { fail("event \(index) was acknowledged, and is not counted") }
         }
