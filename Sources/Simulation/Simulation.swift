@@ -21,6 +21,8 @@
 /// - A stream that was cut and then had everything removed that the rows could tell it by.
 /// - Removals by somebody else that strike a reader which goes on without a new connection, and is past the place
 ///   before its owner looks at the whole log.
+/// - Messages that somebody else removes from the places of messages that the stream lost, while a reader remembers
+///   those, has not committed them, and goes on behind them.
 /// - Messages that somebody else removes, and that a stream gave sequences which the aggregators had trimmed before it
 ///   was cut: a partition that had nothing below that trim cannot tell them from what was trimmed.
 /// - Messages that were removed unread and come back with an older copy of the stream in the moment in which their

@@ -41,6 +41,7 @@ extension World {
         coverage.commits += 1
         // What was read of the stream before it was cut may be written after everything there was removed.
         noteUndetectable()
+        notePassed(read)
         note(
             "partition \(partition): commits \(batch.expectedSequence) to "
                 + "\(batch.progress.committedSequence), counted through "
@@ -203,7 +204,7 @@ extension World {
         guard violation == nil, !isBeyondPromise else { return }
         for message in broker.branch
         where !oracle.processed.contains(message.number) && !isReportedLost(message)
-            && !takenForTrimmed.contains(message.number)
+            && !unnoticeable.contains(message.number)
         {
             fail(
                 "message \(message.sequence) of partition \(message.draft.partition) was "
@@ -215,7 +216,7 @@ extension World {
             let isExplained = copies[index].contains { message in
                 !present.contains(message.number) || isReportedLost(message)
                     || oracle.processed.contains(message.number)
-                    || takenForTrimmed.contains(message.number)
+                    || unnoticeable.contains(message.number)
             }
             if !isExplained { fail("event \(index) was acknowledged, and is not counted") }
         }

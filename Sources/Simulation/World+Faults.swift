@@ -169,7 +169,22 @@ extension World {
         else { return }
         for message in gone
         where message.sequence < trim.below && message.number >= trim.storedCount {
-            takenForTrimmed.insert(message.number)
+            unnoticeable.insert(message.number)
+        }
+    }
+
+    /// A reader remembers a message that the stream lost, and goes on behind its place in the same flush: what had the
+    /// place since was removed by hand before it could be compared.
+    func notePassed(_ read: [StoredMessage]) {
+        let lost = read.last {
+            $0.sequence < broker.firstSequence && broker.branch[Int($0.sequence) - 1] !== $0
+        }
+        guard let lost, let last = read.last, last.sequence > lost.sequence,
+            broker.message(at: last.sequence) === last
+        else { return }
+        for message in broker.branch.prefix(Int(lost.sequence))
+        where message.draft.partition == lost.draft.partition {
+            unnoticeable.insert(message.number)
         }
     }
 

@@ -72,8 +72,8 @@ final class World {
     var isBeyondPromise = false
     /// Messages that were removed unread and came back with an older copy of the stream.
     var broughtBack: Set<Int> = []
-    /// Messages whose removal by hand the tables take for a trim; see ``Simulation``.
-    var takenForTrimmed: Set<Int> = []
+    /// Messages whose removal by hand leaves nothing to notice it by; see ``Simulation``.
+    var unnoticeable: Set<Int> = []
     /// Events without a number are not exact any more; see ``Simulation``.
     var losesIdentifiers = false
     private(set) var violation: String?
