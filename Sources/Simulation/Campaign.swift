@@ -12,13 +12,14 @@ package struct Campaign: Sendable {
 
     /// Runs `count` seeds from `first` on; after the first failure no further ones begin.
     package static func run(
-        first: UInt64, count: UInt64, threads: Int = 2, mutation: Mutation? = nil
+        first: UInt64, count: UInt64, threads: Int = 2, mutation: Mutation? = nil,
+        traceLength: Int = Simulation.traceLength
     ) -> Campaign {
         let shared = SharedCampaign(next: first, end: first &+ count)
         let workers = (0..<threads).map { index in
             OwnedThread(name: "simulation \(index)") {
                 while let seed = shared.nextSeed() {
-                    shared.add(outcome(of: seed, mutation))
+                    shared.add(outcome(of: seed, mutation, traceLength))
                 }
             }
         }
@@ -26,9 +27,12 @@ package struct Campaign: Sendable {
         return shared.result
     }
 
-    private static func outcome(of seed: UInt64, _ mutation: Mutation?) -> Simulation.Outcome {
+    private static func outcome(
+        of seed: UInt64, _ mutation: Mutation?, _ traceLength: Int
+    ) -> Simulation.Outcome {
         do {
-            return try Simulation.run(seed: seed, mutation: mutation)
+            return try Simulation.run(
+                seed: seed, mutation: mutation, traceLength: traceLength)
         } catch {
             return Simulation.Outcome(
                 seed: seed, coverage: Coverage(), violation: "\(error)", trace: [])

@@ -46,7 +46,8 @@ struct TableRows {
     var letters: [LetterKey: String] = [:]
     var ledger: [[UInt64: Int]]
     var lost: [[LostRange]]
-    var trim: (createdNanoseconds: Int64, below: UInt64)?
+    /// Besides what the row holds, how many messages had been stored when it was written: the oracle's knowledge.
+    var trim: (createdNanoseconds: Int64, below: UInt64, storedCount: Int)?
     var instances: [String: Int64] = [:]
     /// Flushes and moves in these tables, for the oracle.
     var commitCount = 0
@@ -82,7 +83,8 @@ struct TableRows {
         for letter in batch.deadLetters {
             let key = LetterKey(
                 partition: partition, sequence: letter.sequence, index: letter.index)
-            if letters[key] == nil { letters[key] = letter.reason }
+            // Another letter than before has the sequence when the stream lost its tail.
+            letters[key] = letter.reason
         }
         return blocked
     }

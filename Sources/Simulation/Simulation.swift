@@ -21,6 +21,10 @@
 /// - A stream that was cut and then had everything removed that the rows could tell it by.
 /// - Removals by somebody else that strike a reader which goes on without a new connection, and is past the place
 ///   before its owner looks at the whole log.
+/// - Messages that somebody else removes from the places of messages that the stream lost, while a reader remembers
+///   those, has not committed them, and goes on behind them.
+/// - Messages that somebody else removes, and that a stream gave sequences which the aggregators had trimmed before it
+///   was cut: a partition that had nothing below that trim cannot tell them from what was trimmed.
 /// - Messages that were removed unread and come back with an older copy of the stream in the moment in which their
 ///   owner reports them as lost: they stay a lost range.
 /// - Events without a number that are stored while the broker's clock jumps; that come back with an older copy of
@@ -41,25 +45,30 @@ package enum Simulation {
     /// eight deaths, and the restarts after them.
     package static let convergenceMilliseconds: Int64 = 600_000
 
+    /// How many of its last steps a failing run tells, unless another number is asked for.
+    package static let traceLength = 50
+
     private static let stepCount = 150...450 as ClosedRange<UInt64>
 
     /// Runs one seed; a failing one is run again to tell its last steps.
-    package static func run(seed: UInt64, mutation: Mutation? = nil) throws -> Outcome {
-        let world = try run(seed: seed, mutation: mutation, isTraced: false)
-        guard world.violation != nil else {
-            return Outcome(seed: seed, coverage: world.coverage, violation: nil, trace: [])
+    package static func run(
+        seed: UInt64, mutation: Mutation? = nil, traceLength: Int = traceLength
+    ) throws -> Outcome {
+        let untraced = try world(seed: seed, mutation: mutation, traceLength: 0)
+        guard untraced.violation != nil else {
+            return Outcome(seed: seed, coverage: untraced.coverage, violation: nil, trace: [])
         }
-        let traced = try run(seed: seed, mutation: mutation, isTraced: true)
+        let traced = try world(seed: seed, mutation: mutation, traceLength: traceLength)
         return Outcome(
             seed: seed, coverage: traced.coverage,
-            violation: traced.violation ?? "not repeatable: \(world.violation ?? "")",
+            violation: traced.violation ?? "not repeatable: \(untraced.violation ?? "")",
             trace: traced.trace)
     }
 
-    private static func run(
-        seed: UInt64, mutation: Mutation?, isTraced: Bool
+    private static func world(
+        seed: UInt64, mutation: Mutation?, traceLength: Int
     ) throws -> World {
-        let world = try World(seed: seed, mutation: mutation, isTraced: isTraced)
+        let world = try World(seed: seed, mutation: mutation, traceLength: traceLength)
         for _ in 0..<world.pick(stepCount) where world.violation == nil { world.step() }
         // Every fourth run ends amid its faults.
         if seed % 4 != 0 {

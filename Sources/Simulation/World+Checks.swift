@@ -41,6 +41,7 @@ extension World {
         coverage.commits += 1
         // What was read of the stream before it was cut may be written after everything there was removed.
         noteUndetectable()
+        notePassed(read)
         note(
             "partition \(partition): commits \(batch.expectedSequence) to "
                 + "\(batch.progress.committedSequence), counted through "
@@ -202,7 +203,9 @@ extension World {
     func checkPromise() {
         guard violation == nil, !isBeyondPromise else { return }
         for message in broker.branch
-        where !oracle.processed.contains(message.number) && !isReportedLost(message) {
+        where !oracle.processed.contains(message.number) && !isReportedLost(message)
+            && !unnoticeable.contains(message.number)
+        {
             fail(
                 "message \(message.sequence) of partition \(message.draft.partition) was "
                     + "removed unread, and is not reported as lost")
@@ -213,6 +216,7 @@ extension World {
             let isExplained = copies[index].contains { message in
                 !present.contains(message.number) || isReportedLost(message)
                     || oracle.processed.contains(message.number)
+                    || unnoticeable.contains(message.number)
             }
             if !isExplained { fail("event \(index) was acknowledged, and is not counted") }
         }

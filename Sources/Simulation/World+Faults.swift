@@ -110,11 +110,12 @@ extension World {
                 positions: positions, newest: newest)
         else { return }
         let created = broker.createdNanoseconds
+        let storedCount = broker.storedCount
         database.commit { rows in
             if let trim = rows.trim, trim.createdNanoseconds == created, trim.below >= below {
                 return
             }
-            rows.trim = (created, below)
+            rows.trim = (created, below, storedCount)
         }
         // The trimmer may die between the two.
         guard chance(90), remove(below: below, endsReading: false) else { return }
@@ -137,7 +138,10 @@ extension World {
         }
         guard isApart else { return false }
         forget(gone)
-        if endsReading { broker.endConnections() }
+        if endsReading {
+            noteTakenForTrimmed(gone)
+            broker.endConnections()
+        }
         broker.purge(below: below)
         noteUndetectable()
         return true
@@ -156,6 +160,32 @@ extension World {
             for commit in commits { oracle.apply(commit, events) }
         }
         noteUndetectable()
+    }
+
+    /// Removed by hand, and taken for trimmed: they were stored, after a cut, under sequences that had been trimmed
+    /// before it.
+    private func noteTakenForTrimmed(_ gone: some Sequence<StoredMessage>) {
+        guard let trim = database.rows.trim, trim.createdNanoseconds == broker.createdNanoseconds
+        else { return }
+        for message in gone
+        where message.sequence < trim.below && message.number >= trim.storedCount {
+            unnoticeable.insert(message.number)
+        }
+    }
+
+    /// A reader remembers a message that the stream lost, and goes on behind its place in the same flush: what had the
+    /// place since was removed by hand before it could be compared.
+    func notePassed(_ read: [StoredMessage]) {
+        let lost = read.last {
+            $0.sequence < broker.firstSequence && broker.branch[Int($0.sequence) - 1] !== $0
+        }
+        guard let lost, let last = read.last, last.sequence > lost.sequence,
+            broker.message(at: last.sequence) === last
+        else { return }
+        for message in broker.branch.prefix(Int(lost.sequence))
+        where message.draft.partition == lost.draft.partition {
+            unnoticeable.insert(message.number)
+        }
     }
 
     /// A stream that was cut, and of which all that could tell was removed afterwards.

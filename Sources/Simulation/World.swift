@@ -25,7 +25,6 @@ final class World {
 
     static let leaseMilliseconds: Int64 = 10_000
     static let flushMilliseconds: Int64 = 1000
-    private static let traceLength = 50
     /// A frozen process runs others, which may be frozen in turn; deeper tells nothing new.
     private static let freezeDepthMax = 2
 
@@ -73,16 +72,19 @@ final class World {
     var isBeyondPromise = false
     /// Messages that were removed unread and came back with an older copy of the stream.
     var broughtBack: Set<Int> = []
+    /// Messages whose removal by hand leaves nothing to notice it by; see ``Simulation``.
+    var unnoticeable: Set<Int> = []
     /// Events without a number are not exact any more; see ``Simulation``.
     var losesIdentifiers = false
     private(set) var violation: String?
 
-    private let isTraced: Bool
+    /// How many of the last steps are kept to be told; none at 0.
+    private let traceLength: Int
     private(set) var trace: [String] = []
 
-    init(seed: UInt64, mutation: Mutation?, isTraced: Bool) throws {
+    init(seed: UInt64, mutation: Mutation?, traceLength: Int) throws {
         self.mutation = mutation
-        self.isTraced = isTraced
+        self.traceLength = traceLength
         var random = SeededGenerator(seed: seed)
         mix = FaultMix(&random)
         isBrokerClockWild = random.chance(8)
@@ -118,8 +120,8 @@ final class World {
     // MARK: Telling
 
     func note(_ text: @autoclosure () -> String) {
-        guard isTraced else { return }
-        if trace.count == Self.traceLength { trace.removeFirst() }
+        guard traceLength > 0 else { return }
+        if trace.count == traceLength { trace.removeFirst() }
         trace.append("\(time.milliseconds - SimulatedTime.start) ms: \(text())")
     }
 

@@ -17,6 +17,9 @@ struct Simulator: ParsableCommand {
     @Option(help: "Threads to run on.")
     var threads = 2
 
+    @Option(help: "How many of its last steps a failing seed tells.")
+    var trace = Simulation.traceLength
+
     @Option(help: "A fault to build in, which must be found.")
     var mutation: String?
 
@@ -30,7 +33,8 @@ struct Simulator: ParsableCommand {
             built = known
         }
         let campaign = Campaign.run(
-            first: seed, count: seeds, threads: max(1, threads), mutation: built)
+            first: seed, count: seeds, threads: max(1, threads), mutation: built,
+            traceLength: max(1, trace))
         print(campaign.summary)
         if campaign.failure != nil { throw ExitCode.failure }
     }

@@ -114,10 +114,14 @@ final class InMemoryTables: AggregateTables {
     /// Called by the next flush before it does anything.
     var duringNextFlush: (() -> Void)?
     var isDown = false
+    /// Those that live besides the one under test.
+    var otherInstances: Set<String> = []
 
     func share() throws(TablesError) -> SharingView {
         if isDown { throw .unavailable("down for the test") }
-        return SharingView(me: "test", instances: ["test"], owners: [:])
+        return SharingView(
+            me: "test", instances: otherInstances.union(["test"]),
+            owners: owners.mapValues { _ in "test" })
     }
 
     func leave() {}
@@ -176,7 +180,7 @@ final class InMemoryTables: AggregateTables {
     }
 
     func release(_ ownership: Ownership) throws(TablesError) {
-        owners[ownership.partition] = nil
+        if owners[ownership.partition] == ownership { owners[ownership.partition] = nil }
     }
 
     func load(

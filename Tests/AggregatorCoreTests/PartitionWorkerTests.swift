@@ -216,6 +216,32 @@ func `a flush that fails in any way counts every event once`(fault: InMemoryTabl
     #expect(worker.ownedCount == 0)
 }
 
+@Test func `a partition that was dropped is given back at once when it is another's`() throws {
+    let fixture = try Fixture()
+    let worker = fixture.worker()
+    fixture.run(worker)
+    fixture.log.isBroken = true
+    worker.turn(until: fixture.time.instant)
+    #expect(worker.ownedCount == 0)
+    #expect(fixture.tables.owners.count == partitions.count)
+    fixture.log.isBroken = false
+    // As many instances as partitions: one of the two is to go.
+    fixture.tables.otherInstances = ["other"]
+    fixture.time.advance(milliseconds: 4000)
+    worker.turn(until: fixture.time.instant)
+    #expect(fixture.tables.owners.count == 1)
+}
+
+@Test func `a worker that finishes gives back what it had dropped`() throws {
+    let fixture = try Fixture()
+    let worker = fixture.worker()
+    fixture.run(worker)
+    fixture.log.isBroken = true
+    worker.turn(until: fixture.time.instant)
+    worker.finish()
+    #expect(fixture.tables.owners.isEmpty)
+}
+
 @Test func `a log that lost its tail and gave the sequences out again is counted exactly once`()
     throws
 {

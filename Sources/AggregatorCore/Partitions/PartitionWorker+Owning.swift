@@ -36,7 +36,19 @@ extension PartitionWorker {
         let left = freeSince.filter { now - $0.value > timing.lease * 2 }.keys
         claimable = plan.wanted.union(left)
         for partition in partitions where plan.surplus.contains(partition) {
-            if case .owned(let owned) = phases[partition] { try handOver(owned) }
+            try giveBack(partition)
+        }
+    }
+
+    /// Lets others have a partition at once, whether it is in memory or was dropped.
+    func giveBack(_ partition: Int) throws(TablesError) {
+        if case .owned(let owned) = phases[partition] {
+            try handOver(owned)
+        } else if let lease = leases[partition] {
+            // Refused by the fence if somebody else has it by now.
+            try tables.release(lease)
+            leases[partition] = nil
+            claimable.remove(partition)
         }
     }
 
@@ -49,6 +61,7 @@ extension PartitionWorker {
         failpoint(.aggregatorBeforeRelease)
         try tables.release(owned.ownership)
         failpoint(.aggregatorReleased)
+        leases[partition] = nil
         logger.info("hands a partition over", metadata: ["partition": "\(partition)"])
         claimable.remove(partition)
         drop(partition)
@@ -96,6 +109,7 @@ extension PartitionWorker {
     ) throws(BeginError) {
         let partition = acquired.partition
         var ownership = acquired
+        leases[partition] = acquired
         var standing = found
         let (extent, check) = try checkLog(standing)
         failpoint(.aggregatorLogChecked)
@@ -106,6 +120,7 @@ extension PartitionWorker {
             } catch {
                 throw .tables(error)
             }
+            leases[partition] = ownership
             failpoint(.aggregatorRepositioned)
             begunHere[partition] = nil
             standing.apply(move)

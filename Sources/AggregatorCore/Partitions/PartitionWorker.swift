@@ -69,6 +69,9 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
     let partitionCount: Int
     /// Nonces given out for a partition, the newest last.
     var nonces: [Int: [UniqueID]] = [:]
+    /// The right to write that this process last had to a partition and has not given back: after a failure dropped
+    /// its memory, the lease in the tables goes on.
+    var leases: [Int: Ownership] = [:]
     /// Partitions that this process has owned.
     var hasOwned: Set<Int> = []
     /// What the last look at the other instances allows to claim.
@@ -133,8 +136,7 @@ package final class PartitionWorker<Log: EventLog, Tables: AggregateTables> {
         do throws(TablesError) {
             try tables.leave()
             for partition in partitions {
-                guard case .owned(let owned) = phases[partition] else { continue }
-                try goingOnWhenFenced { () throws(TablesError) in try handOver(owned) }
+                try goingOnWhenFenced { () throws(TablesError) in try giveBack(partition) }
             }
         } catch {
             dropAfter(error)
