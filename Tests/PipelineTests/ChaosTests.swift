@@ -79,7 +79,8 @@ private struct ChaosRun {
 
         var last = Driver(pipeline, ops, name: "last", seed: seed)
         let isSettled = last.settle()
-        let isCaughtUp = eventually(within: .seconds(90)) { pipeline.isCaughtUp() }
+        // Each restart reads the identifiers of the last 15 minutes again: a long run leaves much to read.
+        let isCaughtUp = eventually(within: .seconds(90 + seconds)) { pipeline.isCaughtUp() }
         let faultLog = log.snapshot
         let state = ops.snapshot
         var verdict = try judge(state, faultLog)
