@@ -198,7 +198,12 @@ package final class Ingest: Sendable {
         }
         for channel in open { try? await channel.closeFuture.get() }
         deadline.cancel()
-        for loop in loops.withLock({ $0 }) {
+        // A loop that has ended would never answer.
+        let ending = loops.withLock { loops in
+            defer { loops = [] }
+            return loops
+        }
+        for loop in ending {
             try? await loop.eventLoop.submit { loop.value.stop() }.get()
         }
         try? await group.shutdownGracefully()

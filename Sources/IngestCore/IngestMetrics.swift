@@ -49,7 +49,8 @@ struct IngestMetrics: Sendable {
             help: "Requests that were good and could not be made durable; they got 503.")
         connectionsRefused = registry.counter(
             "qoe_ingest_connections_refused_total",
-            help: "Connections closed at once because there were too many, in all or of an address.")
+            help: "Connections closed at once because there were too many, in all or of an address."
+        )
         closed = Dictionary(
             ClosingReason.allCases.map { reason in
                 (

@@ -193,14 +193,23 @@ import Testing
     }
 
     @Test func `a client that sends too slowly is told so`() async throws {
-        try await withIngest(settings: ["request-timeout": "300ms", "idle-timeout": "400ms"]) {
-            ingest in
+        let settings = [
+            "request-timeout": "300ms", "header-timeout": "200ms", "idle-timeout": "400ms",
+        ]
+        try await withIngest(settings: settings) { ingest in
             let slow = try HTTPClient(port: ingest.port)
             try slow.send(ingest.head(length: 100) + "{")
             #expect(try slow.response().status == 408)
+            let slowHead = try HTTPClient(port: ingest.port)
+            try slowHead.send("POST /ev")
+            #expect(try slowHead.response().status == 408)
+            #expect(try slowHead.isClosedByServer())
             let silent = try HTTPClient(port: ingest.port)
-            try silent.send("POST /ev")
             #expect(try silent.isClosedByServer())
+            for reason in ["slow_body", "slow_head", "idle"] {
+                let line = "qoe_ingest_connections_closed_total{reason=\"\(reason)\"} 1"
+                #expect(ingest.metrics.render().contains(line), "\(reason)")
+            }
         }
     }
 

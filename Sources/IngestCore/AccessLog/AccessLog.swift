@@ -32,7 +32,9 @@ final class AccessLog: Sendable {
         self.logger = logger
         linesDropped = registry.counter(
             "qoe_ingest_access_log_lines_dropped_total",
-            help: "Lines of the access log that were lost because the file could not be written in time.")
+            help:
+                "Lines of the access log that were lost because the file could not be written in time."
+        )
         writeFailures = registry.counter(
             "qoe_ingest_access_log_write_failures_total",
             help: "Times that the access log could not be opened or written.")

@@ -80,7 +80,9 @@ final class EventIntake {
             }
             failpoint(.ingestParsed)
             for (_, rejection) in outcome.rejected { api.metrics.countRejection(rejection.code) }
-            let client = api.configuration.accessLogFile == nil ? nil : accepted.first.map { String(decoding: $0.clientID, as: UTF8.self) }
+            let client =
+                api.configuration.accessLogFile == nil
+                ? nil : accepted.first.map { String(decoding: $0.clientID, as: UTF8.self) }
             guard outcome.acceptedCount > 0 else {
                 let answer = Answer(
                     outcome, receivedAtMilliseconds: post.receivedAtMilliseconds)

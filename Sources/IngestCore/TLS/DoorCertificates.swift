@@ -36,7 +36,8 @@ final class DoorCertificates: Sendable {
 
     var files: [String] {
         settings.withLock { settings in
-            [settings.certificateFile, settings.keyFile] + (settings.clientCAFile.map { [$0] } ?? [])
+            [settings.certificateFile, settings.keyFile]
+                + (settings.clientCAFile.map { [$0] } ?? [])
         }
     }
 
@@ -55,7 +56,8 @@ final class DoorCertificates: Sendable {
         }
         guard !chain.isEmpty else {
             throw Failure(
-                description: "tls-certificate-file: \(settings.certificateFile) holds no certificate")
+                description:
+                    "tls-certificate-file: \(settings.certificateFile) holds no certificate")
         }
         let key = try read(settings.keyFile, "tls-key-file") {
             try NIOSSLPrivateKey(file: $0, format: .pem)
@@ -96,7 +98,8 @@ final class DoorCertificates: Sendable {
         do {
             return try body(path)
         } catch {
-            throw Failure(description: "\(setting): \(path) is not what is wanted, in PEM: \(error)")
+            throw Failure(
+                description: "\(setting): \(path) is not what is wanted, in PEM: \(error)")
         }
     }
 
