@@ -200,7 +200,7 @@ let package = Package(
         // Everything that reads foreign bytes, under seeded mutations of good ones.
         library("Fuzzing", ["Blocks", "EventParsing", "Gzip", "Telemetry", "TestKit"]),
         program("fuzzer", ["Fuzzing"]),
-        tests("Fuzzing", ["TestKit"]),
+        tests("Fuzzing"),
 
         tests("Telemetry"),
         tests("TestKit", ["OwnedThreads", "Postgres", "PrivateServers"]),

@@ -307,6 +307,8 @@ private:
     uint32_t next = 0;
     /// Objects and arrays around the next token.
     unsigned depth = 0;
+    /// Bytes of the event's longest key so far.
+    uint32_t longest_key = 0;
     const char *detail = nullptr;
 };
 
@@ -462,6 +464,7 @@ bool ep_parser::add_event() {
     ep_event &event = events[count];
     event = ep_event{};
     event.field = EP_NO_FIELD;
+    longest_key = 0;
     const uint8_t *const start = token();
     if (*start == '{') {
         if (!parse_event_object(event)) return false;
@@ -469,6 +472,7 @@ bool ep_parser::add_event() {
         event.verdict = EP_NOT_AN_OBJECT;
         if (!skip_value()) return false;
     }
+    event.longest_key = longest_key;
     // An object's closing brace is the token just read.
     if (size_t(document + tokens[next - 1] - start) >= event_bytes_max) {
         event.verdict = EP_TOO_LARGE;
@@ -519,13 +523,10 @@ bool ep_parser::read_key(const KeyTable &keys, uint8_t &field) {
     const uint8_t *const quote = token();
     if (*quote != '"') return fail("lacks a key");
     const uint8_t *const special = find_special(quote + 1);
-    if (*special == '"') {
-        field = keys.find(quote + 1, size_t(special - quote - 1));
-    } else {
-        ep_text text = {};
-        if (read_text(quote, text) == TextState::malformed) return false;
-        field = keys.find(text.bytes, text.count);
-    }
+    ep_text text = {quote + 1, uint32_t(special - quote - 1), true};
+    if (*special != '"' && read_text(quote, text) == TextState::malformed) return false;
+    field = keys.find(text.bytes, text.count);
+    if (text.count > longest_key) longest_key = text.count;
     ++next;
     if (*token() != ':') return fail("lacks a colon");
     ++next;

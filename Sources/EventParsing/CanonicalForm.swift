@@ -6,7 +6,7 @@
 /// every machine has the same. Unicode promises that later versions leave the form of a text alone whose
 /// characters were assigned. FoundationEssentials has no such function, Foundation brings ICU along, and a
 /// system library would differ from machine to machine.
-enum CanonicalForm {
+package enum CanonicalForm {
     /// How many times longer than its composed form a text may be before it is refused unseen.
     ///
     /// The worst are three characters for one of their own length, as in Hangul syllables, and U+1FEF, three
@@ -30,8 +30,8 @@ enum CanonicalForm {
         }
     }
 
-    /// The form of a text.
-    static func composed(_ text: String) -> String {
+    /// The form of a text, for names that come from elsewhere: a scope, an assignment.
+    package static func composed(_ text: String) -> String {
         var result = String.UnicodeScalarView()
         for scalar in text._nfc { result.append(scalar) }
         return String(result)

@@ -116,6 +116,12 @@ internal import Telemetry
         return unsafe event.pointee.repeated & (1 << UInt32(field.number)) != 0
     }
 
+    /// Bytes of the longest key of the event with `index`, known or not, at any depth.
+    func longestKeyByteCount(in index: Int) -> Int {
+        guard let event = unsafe ep_event_at(parser, UInt32(clamping: index)) else { return 0 }
+        return unsafe Int(event.pointee.longest_key)
+    }
+
     private func rejection(of event: UnsafePointer<ep_event>) -> EventRejection {
         let field = unsafe EventField(Int(event.pointee.field))
         switch unsafe Int(event.pointee.verdict) {

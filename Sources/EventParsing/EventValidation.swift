@@ -156,9 +156,16 @@ internal import Telemetry
         }
     }
 
+    /// No name of a stage is longer.
+    private static let stageByteCountMax = 16
+
     @inline(__always)
     private func readErrorStage(into fields: inout EventFields) throws(EventRejection) {
         guard unsafe has(.errorStage) else { return }
+        // Texts are compared in their normal form, whose cost has no other bound.
+        guard unsafe event.pointee.error_stage.count <= Self.stageByteCountMax else {
+            throw EventField.errorStage.rejection
+        }
         let name = unsafe String(decoding: bytes(event.pointee.error_stage), as: UTF8.self)
         guard let stage = ErrorStage(name: name) else { throw EventField.errorStage.rejection }
         unsafe fields.errorStage = stage

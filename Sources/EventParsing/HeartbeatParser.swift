@@ -37,6 +37,13 @@ package struct HeartbeatParser {
             throw EventRejection(
                 .payloadTooLarge, "a heartbeat must not be longer than \(Self.bytesMax) bytes")
         }
+        // Foundation hashes keys in their normal form, and to find it for nothing but accents takes time
+        // that grows with the square of their length.
+        guard grammar.longestKeyByteCount(in: 0) <= Self.textBytesMax else {
+            throw EventRejection(
+                .invalidRequest,
+                "a heartbeat must not have keys longer than \(Self.textBytesMax) bytes")
+        }
         // Foundation would choose one of the two.
         for field in [EventField.clientID, .timestamp, .sessionID]
         where grammar.isRepeated(field, in: 0) {
@@ -47,7 +54,7 @@ package struct HeartbeatParser {
         var heartbeat = unsafe try decode(Heartbeat.self, from: bytes)
         heartbeat.receivedAtMilliseconds = nil
         heartbeat.sourceAddress = nil
-        heartbeat.clientID = Name(CanonicalForm.composed(heartbeat.clientID.text))
+        heartbeat.clientID = try canonicalForm(of: heartbeat.clientID)
         try checkTexts(of: heartbeat)
         try checkNumbers(of: heartbeat)
         var client = heartbeat.clientID.text
@@ -112,6 +119,15 @@ package struct HeartbeatParser {
             field == "ts_ms" ? .invalidTimestamp : .invalidRequest,
             field: field.isEmpty ? nil : field,
             "\(field.isEmpty ? "the body" : field) \(problem)")
+    }
+
+    private func canonicalForm(of client: Name) throws(EventRejection) -> Name {
+        let limit = EventLimits.clientIDBytesMax
+        // Before the work, so that it is bounded.
+        guard client.text.utf8.count <= limit * CanonicalForm.shrinkageMax else {
+            throw EventField.clientID.rejection
+        }
+        return Name(CanonicalForm.composed(client.text))
     }
 
     private func checkTexts(of heartbeat: Heartbeat) throws(EventRejection) {

@@ -91,6 +91,19 @@ struct HeartbeatTests {
         #expect(throws: EventRejection.self) { try parse("\u{1D160}", 22) }
     }
 
+    /// Without bounds each of these would take seconds, by the square of its length.
+    @Test func `keys and names of nothing but accents are refused before they cost anything`() {
+        let marks = String(repeating: "\u{315}\u{300}\u{5AE}", count: 10_000)
+        for json in [
+            #"{"client_id":"\#(marks)","ts_ms":1}"#, heartbeat("\"\(marks)\":1"),
+            heartbeat("\"labels\":{\"\(marks)\":\"a\"}"), heartbeat("\"x\":[{\"\(marks)\":1}]"),
+            heartbeat("\"labels\":{\"\(String(repeating: "k", count: 257))\":\"a\"}"),
+        ] {
+            let rejection = #expect(throws: EventRejection.self) { try parseHeartbeat(json) }
+            #expect(rejection?.code == .invalidRequest)
+        }
+    }
+
     @Test(arguments: [
         (#""client_id":"b""#, "client_id"), (#""client\u005fid":"a""#, "client_id"),
         (#""ts_ms":1"#, "ts_ms"), (#""session_id":null,"session_id":null"#, "session_id"),

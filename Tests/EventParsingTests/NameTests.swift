@@ -116,6 +116,24 @@ struct NameTests {
         #expect(outcomes.count == count)
     }
 
+    /// Without bounds each of these would take seconds, by the square of its length.
+    @Test func `texts of nothing but accents are refused before they cost anything`() throws {
+        let marks = plain(String(repeating: "\u{315}\u{300}\u{5AE}", count: 10_000))
+        for (members, field) in [
+            (good.with("client_id", marks), "client_id"), (good.with("target", marks), "target"),
+            (good.with("error_stage", marks), "error_stage"),
+            (good.with("event_id", marks), "event_id"),
+            (good.with("network_context", "{\"isp\":\(marks)}"), "network_context.isp"),
+        ] {
+            let texts = Array(repeating: members.json, count: 20)
+            let outcomes = try parse("[" + texts.joined(separator: ",") + "]")
+            #expect(outcomes.allSatisfy { $0.rejection?.field == field })
+        }
+        let unknown = try parse(
+            good.with(String(marks.dropFirst().dropLast()), "1").with("x", marks).json)
+        #expect(unknown.map(\.isGood) == [true])
+    }
+
     /// Leading bytes alone decide for most names, so each character behind them must be one that neither
     /// changes nor combines with what is before it.
     @Test func `the quick answer is right for every character`() throws {

@@ -1,5 +1,4 @@
 import Fuzzing
-import TestKit
 import Testing
 
 struct FuzzingTests {

@@ -87,6 +87,8 @@ typedef struct {
     uint32_t present;
     /// Bit n is set when the member n comes twice.
     uint32_t repeated;
+    /// Bytes of its longest key, known or not, at any depth.
+    uint32_t longest_key;
     uint8_t verdict;
     /// The member that `verdict` is about.
     uint8_t field;
