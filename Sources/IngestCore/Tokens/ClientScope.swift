@@ -1,3 +1,5 @@
+internal import EventParsing
+
 /// The clients that a token may speak for.
 package struct ClientScope: Hashable, Sendable {
     /// Names; one that ends in `*` stands for all that begin with what is before it.
@@ -12,6 +14,9 @@ package struct ClientScope: Hashable, Sendable {
 
     /// Holds no client.
     static let nobody = ClientScope()
+
+    /// Longest pattern, bytes: no client has a longer name, and normal forms of long texts take long.
+    private static let patternBytesMax = 1024
 
     /// Why patterns are no scope, as a sentence that follows their name.
     package struct Problem: Error, Sendable, CustomStringConvertible {
@@ -35,7 +40,11 @@ package struct ClientScope: Hashable, Sendable {
         var exact: [[UInt8]] = []
         var prefixes: [[UInt8]] = []
         for pattern in patterns {
-            let bytes = Array(pattern.utf8)
+            guard pattern.utf8.count <= Self.patternBytesMax else {
+                throw Problem(description: "hold a name of more than \(Self.patternBytesMax) bytes")
+            }
+            // As the events' names are kept; the other form would never match.
+            let bytes = Array(CanonicalForm.composed(pattern).utf8)
             guard !bytes.isEmpty else { throw Problem(description: "hold an empty name") }
             let isPrefix = bytes.last == UInt8(ascii: "*")
             let name = isPrefix ? Array(bytes.dropLast()) : bytes
