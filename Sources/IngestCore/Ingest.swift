@@ -119,25 +119,41 @@ package final class Ingest: Sendable {
         }
     }
 
-    /// Takes over changes of the tokens' files within a few seconds; must run as long as requests are answered.
-    package func tokenService() -> ThreadService {
-        ThreadService([
-            (
-                "tokens",
-                { [api, logger] stop in
-                    var watch = TokenWatch(api.tokens) { outcome in
-                        switch outcome {
-                        case .loaded: Self.logTokens(api.tokens, logger)
-                        case .refused(let error):
-                            api.metrics.tokenReloadFailures.increment()
-                            logger.error(
-                                "the tokens cannot be reloaded; the old ones stay: \(error)")
-                        }
-                    }
-                    watch.run(until: stop)
-                }
-            )
-        ])
+    /// Takes over changes of the files of tokens and certificates within a few seconds; must run as long as requests are
+    /// answered.
+    package func fileService() -> ThreadService {
+        var bodies: [(name: String, body: ThreadService.Body)] = [
+            ("tokens", { [self] stop in watchTokens(until: stop) })
+        ]
+        if let certificates {
+            bodies.append(
+                ("certificates", { [self] stop in watch(certificates, until: stop) }))
+        }
+        return ThreadService(bodies)
+    }
+
+    private func watchTokens(until stop: StopSignal) {
+        var watch = FileWatch(api.tokens) { [api, logger] outcome in
+            switch outcome {
+            case .loaded: Self.logTokens(api.tokens, logger)
+            case .refused(let error):
+                api.metrics.tokenReloadFailures.increment()
+                logger.error("the tokens cannot be reloaded; the old ones stay: \(error)")
+            }
+        }
+        watch.run(until: stop)
+    }
+
+    private func watch(_ certificates: DoorCertificates, until stop: StopSignal) {
+        var watch = FileWatch(certificates) { [api, logger] outcome in
+            switch outcome {
+            case .loaded: logger.notice("certificates read")
+            case .refused(let error):
+                api.metrics.certificateReloadFailures.increment()
+                logger.error("the certificates cannot be reloaded; the old ones stay: \(error)")
+            }
+        }
+        watch.run(until: stop)
     }
 
     /// Reads the tokens' files again, and keeps to these.
@@ -162,11 +178,12 @@ package final class Ingest: Sendable {
     /// - Throws: ``ProgramFailure`` when the certificates are bad; then the old ones stay.
     package func reloadFiles(_ new: IngestConfiguration) throws(ProgramFailure) {
         accessLog?.reopen()
-        guard let certificates else { return }
+        guard let certificates, let tls = new.tls else { return }
         do throws(DoorCertificates.Failure) {
-            try certificates.reload(new.tls)
+            try certificates.reload(tls)
             logger.notice("certificates read")
         } catch {
+            api.metrics.certificateReloadFailures.increment()
             throw ProgramFailure(.configuration, error.description)
         }
     }

@@ -17,6 +17,7 @@ struct IngestMetrics: Sendable {
     let connectionsRefused: Counter
     private let closed: [ClosingReason: Counter]
     let tokenReloadFailures: Counter
+    let certificateReloadFailures: Counter
 
     init(_ registry: PrometheusRegistry) {
         requests = Route.allCases.map { route in
@@ -61,6 +62,9 @@ struct IngestMetrics: Sendable {
                         labels: [("reason", reason.rawValue)])
                 )
             }, uniquingKeysWith: { first, _ in first })
+        certificateReloadFailures = registry.counter(
+            "qoe_ingest_certificate_reload_failures_total",
+            help: "Times that bad certificates were refused and the old ones kept.")
         tokenReloadFailures = registry.counter(
             "qoe_ingest_token_reload_failures_total",
             help: "Times that a bad tokens file was refused and the old tokens kept.")

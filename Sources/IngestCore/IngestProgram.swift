@@ -48,7 +48,7 @@ package enum IngestProgram {
             logger: context.logger)
         // Added first, ended last: requests that are under way still need the bus.
         await context.add("bus", ingest.busService())
-        await context.add("tokens", ingest.tokenService())
+        await context.add("files", ingest.fileService())
         if let log = ingest.accessLogService() { await context.add("access-log", log) }
         let address = try await ingest.listen()
         await context.add("api") {

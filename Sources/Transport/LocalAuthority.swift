@@ -45,7 +45,7 @@ internal import Glibc
         }
     }
 
-    /// Makes a server's key and certificate and writes both as PEM.
+    /// Makes a key and a certificate, for a server or a client, and writes both as PEM.
     ///
     /// - Parameters:
     ///   - names: DNS names and IP addresses the certificate is for.
@@ -67,7 +67,7 @@ internal import Glibc
             extensions: [
                 (NID_basic_constraints, "critical,CA:FALSE"),
                 (NID_key_usage, "critical,digitalSignature"),
-                (NID_ext_key_usage, "serverAuth"),
+                (NID_ext_key_usage, "serverAuth,clientAuth"),
                 (NID_subject_alt_name, subjects.joined(separator: ",")),
             ], issuer: certificate, signedWith: key)
         defer { unsafe X509_free(issued) }

@@ -265,7 +265,7 @@ import Testing
 
     @Test func `a running ingest knows and forgets tokens without a signal`() async throws {
         try await withIngest { ingest in
-            let watch = Task { try await ingest.ingest.tokenService().run() }
+            let watch = Task { try await ingest.ingest.fileService().run() }
             let second = try TokenFile.create(name: "b", clients: ["*"], in: ingest.tokensFile)
             try #expect(eventually { try ingest.post(eventJSON(), token: second).status == 202 })
             let (rotated, _) = try TokenFile.rotate(

@@ -12,12 +12,19 @@ struct DoorTLSSettings: Hashable, Sendable {
     var clientCAFile: String?
     /// Whether a client without a certificate is turned away in the handshake.
     var requiresClientCertificate: Bool
+
+    var paths: [String] { [certificateFile, keyFile] + (clientCAFile.map { [$0] } ?? []) }
 }
 
 /// What new connections are secured with; replaced as a whole when the files are read again.
 final class DoorCertificates: Sendable {
-    private let context: Mutex<NIOSSLContext>
-    private let settings: Mutex<DoorTLSSettings>
+    private struct Current {
+        var context: NIOSSLContext
+        var settings: DoorTLSSettings
+        var version: FilesVersion
+    }
+
+    private let current: Mutex<Current>
 
     /// Why the certificates cannot be used; names the file and what to do.
     struct Failure: Error, CustomStringConvertible {
@@ -25,28 +32,24 @@ final class DoorCertificates: Sendable {
     }
 
     init(_ settings: DoorTLSSettings) throws(Failure) {
-        context = Mutex(try Self.context(settings))
-        self.settings = Mutex(settings)
+        current = Mutex(try Self.load(settings))
     }
 
     /// For a connection that begins now.
     func serverHandler() -> NIOSSLServerHandler {
-        NIOSSLServerHandler(context: context.withLock { $0 })
-    }
-
-    var files: [String] {
-        settings.withLock { settings in
-            [settings.certificateFile, settings.keyFile]
-                + (settings.clientCAFile.map { [$0] } ?? [])
-        }
+        NIOSSLServerHandler(context: current.withLock { $0.context })
     }
 
     /// Reads the files again, from now on these; when they are bad, the old certificates stay.
-    func reload(_ new: DoorTLSSettings? = nil) throws(Failure) {
-        let wanted = new ?? settings.withLock { $0 }
-        let made = try Self.context(wanted)
-        context.withLock { $0 = made }
-        settings.withLock { $0 = wanted }
+    func reload(_ settings: DoorTLSSettings) throws(Failure) {
+        let new = try Self.load(settings)
+        current.withLock { $0 = new }
+    }
+
+    private static func load(_ settings: DoorTLSSettings) throws(Failure) -> Current {
+        // Taken first: what changes while it is read is read again.
+        let version = FilesVersion(of: settings.paths)
+        return Current(context: try context(settings), settings: settings, version: version)
     }
 
     /// TLS 1.3 (RFC 8446) and nothing older.
@@ -105,4 +108,14 @@ final class DoorCertificates: Sendable {
 
     /// Largest file of certificates, bytes.
     private static let fileBytesMax = 16 << 20
+}
+
+extension DoorCertificates: WatchedFiles {
+    var seen: (paths: [String], version: FilesVersion) {
+        current.withLock { ($0.settings.paths, $0.version) }
+    }
+
+    func readAgain() throws(Failure) {
+        try reload(current.withLock { $0.settings })
+    }
 }

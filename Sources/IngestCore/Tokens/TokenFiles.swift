@@ -18,4 +18,6 @@ package struct TokenFiles: Hashable, Sendable {
         var status = stat()
         return stat(pepper, &status) == 0 && status.st_mode & S_IROTH != 0
     }
+
+    var paths: [String] { [tokens, pepper] }
 }

@@ -30,7 +30,7 @@ final class TokenStore: Sendable {
     /// - Throws: ``TokenFileError``, also when there is no token.
     init(_ files: TokenFiles) throws(TokenFileError) {
         // Taken first: what changes while it is read is read again.
-        let version = FilesVersion(of: files)
+        let version = FilesVersion(of: files.paths)
         let table = try TokenTable.first(files)
         current = Mutex(Current(table: table, generation: 0, loaded: .now))
         source = Mutex((files, version))
@@ -39,7 +39,7 @@ final class TokenStore: Sendable {
     /// Reads the files again, from now on these; when they are bad, the old tokens stay.
     func reload(_ files: TokenFiles) throws(TokenFileError) {
         try source.withLock { source throws(TokenFileError) in
-            let version = FilesVersion(of: files)
+            let version = FilesVersion(of: files.paths)
             let table = try TokenTable(files)
             source = (files, version)
             let number = current.withLock { current in
@@ -51,9 +51,6 @@ final class TokenStore: Sendable {
             generation.store(number, ordering: .releasing)
         }
     }
-
-    /// The files that the tokens are of, and which version of them was read last.
-    var origin: (files: TokenFiles, version: FilesVersion) { source.withLock { $0 } }
 
     var count: Int { current.withLock { $0.table.count } }
 
@@ -85,5 +82,16 @@ final class TokenStore: Sendable {
     func stillHolds(_ proof: Proof, at moment: Date) -> Bool {
         proof.generation == generation.load(ordering: .acquiring)
             && proof.end.map { moment < $0 } ?? true
+    }
+}
+
+extension TokenStore: WatchedFiles {
+    var seen: (paths: [String], version: FilesVersion) {
+        let (files, version) = source.withLock { $0 }
+        return (files.paths, version)
+    }
+
+    func readAgain() throws(TokenFileError) {
+        try reload(source.withLock { $0.files })
     }
 }

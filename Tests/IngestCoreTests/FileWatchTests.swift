@@ -4,7 +4,7 @@ import TestKit
 import Testing
 
 /// The watch over the files, looked through by hand.
-@Suite struct TokenWatchTests {
+@Suite struct FileWatchTests {
     /// A store with one token, and what its watch tells.
     private final class Watched {
         let files: TokenFiles
@@ -12,13 +12,13 @@ import Testing
         let store: TokenStore
         private(set) var loadCount = 0
         private(set) var errors: [TokenFileError] = []
-        private var watch: TokenWatch?
+        private var watch: FileWatch<TokenStore>?
 
         init(_ folder: String) throws {
             files = TokenFiles(tokens: "\(folder)/tokens")
             token = try TokenFile.create(name: "first", clients: ["*"], in: files.tokens)
             store = try TokenStore(files)
-            watch = TokenWatch(store) { [unowned self] outcome in
+            watch = FileWatch(store) { [unowned self] outcome in
                 switch outcome {
                 case .loaded: loadCount += 1
                 case .refused(let error): errors.append(error)
@@ -133,6 +133,6 @@ import Testing
     }
 
     @Test func `a revocation takes no longer than is promised`() {
-        #expect(TokenWatch.delayMax < .seconds(5))
+        #expect(FileWatch<TokenStore>.delayMax < .seconds(5))
     }
 }

@@ -1,14 +1,23 @@
 internal import ServiceKit
 
-/// Notices that the tokens' files have changed, without a signal.
+/// What a service has read from files and can read again.
+protocol WatchedFiles {
+    associatedtype Failure: Error
+    /// The files, and which version of them was read last.
+    var seen: (paths: [String], version: FilesVersion) { get }
+    /// Reads the files again; when they are bad, what was read before stays.
+    func readAgain() throws(Failure)
+}
+
+/// Notices that files have changed, without a signal.
 ///
 /// A change is read when a second look finds nothing more changed, so that a file that is rewritten in its
 /// place is not read half-written, where missing lines would look like revoked tokens. Files that keep
 /// changing are read at the third look anyway: a revocation takes at most ``delayMax``.
 ///
 /// Not safe to share: ``look()`` is for one thread.
-struct TokenWatch {
-    private let store: TokenStore
+struct FileWatch<Files: WatchedFiles> {
+    private let store: Files
     private let onOutcome: (Outcome) -> Void
     private var pending: (version: FilesVersion, lookCount: Int)?
     private var refused: (version: FilesVersion, lookCount: Int)?
@@ -16,29 +25,29 @@ struct TokenWatch {
     enum Outcome {
         case loaded
         /// The first time for a version of the files.
-        case refused(TokenFileError)
+        case refused(Files.Failure)
     }
 
     /// Between two looks.
-    static let interval = Duration.seconds(1)
+    static var interval: Duration { .seconds(1) }
     /// Looks at files that keep changing before they are read.
-    private static let looksMax = 3
+    private static var looksMax: Int { 3 }
     /// Longest time from a change to its effect.
-    static let delayMax = interval * (looksMax + 1)
+    static var delayMax: Duration { interval * (looksMax + 1) }
     /// Looks at a version that was bad before it is tried again: what was wrong may be the system's
     /// and leave no trace on the files, such as too many open ones.
-    private static let looksBeforeRetry = 30
+    private static var looksBeforeRetry: Int { 30 }
 
     /// - Parameter onOutcome: Told of every reading, but only once of each bad version.
-    init(_ store: TokenStore, onOutcome: @escaping (Outcome) -> Void) {
+    init(_ store: Files, onOutcome: @escaping (Outcome) -> Void) {
         self.store = store
         self.onOutcome = onOutcome
     }
 
     /// Looks at the files, and reads them when it is time to.
     mutating func look() {
-        let (files, loaded) = store.origin
-        let seen = FilesVersion(of: files)
+        let (paths, loaded) = store.seen
+        let seen = FilesVersion(of: paths)
         guard seen != loaded else {
             pending = nil
             refused = nil
@@ -54,8 +63,8 @@ struct TokenWatch {
             return
         }
         pending = nil
-        do throws(TokenFileError) {
-            try store.reload(files)
+        do throws(Files.Failure) {
+            try store.readAgain()
             refused = nil
             onOutcome(.loaded)
         } catch {

@@ -1,17 +1,15 @@
 internal import Glibc
 
-/// Which version of the tokens' files is there: changes whenever one of them is replaced or rewritten.
+/// Which version of some files is there: changes whenever one of them is replaced or rewritten.
 struct FilesVersion: Hashable, Sendable {
-    private let tokens: Stamp?
-    private let pepper: Stamp?
+    private let stamps: [Stamp?]
 
     /// Looks at the files, without reading them.
-    init(of files: TokenFiles) {
-        tokens = Stamp(of: files.tokens)
-        pepper = Stamp(of: files.pepper)
+    init(of paths: [String]) {
+        stamps = paths.map(Stamp.init)
     }
 
-    private struct Stamp: Hashable {
+    private struct Stamp: Hashable, Sendable {
         let device: UInt64
         let inode: UInt64
         let byteCount: Int64
