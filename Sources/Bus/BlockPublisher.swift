@@ -13,8 +13,7 @@ package import Telemetry
 ///
 /// ``append(partition:to:body:)``, ``publishHeartbeat(_:to:)`` and ``commit(_:)`` are called from
 /// any thread, event loops included: they take short locks and never wait for the network. One
-/// owned thread hands blocks to libnats and watches time limits; another one waits for
-/// acknowledgements, and sends what gathered behind the blocks that they answer.
+/// owned thread hands blocks to libnats and handles acknowledgements and time limits.
 ///
 /// Publishes are plain NATS publishes with an inbox of our own for the acknowledgements:
 /// libnats's asynchronous JetStream publish sends what it has already reported as failed, and
@@ -36,24 +35,22 @@ package final class BlockPublisher: Sendable {
     private let thread: Mutex<OwnedThread?> = Mutex(nil)
     /// Whether the thread will look at time limits without being woken.
     private let isWatching = Atomic(false)
-    private let isStopping = Atomic(false)
-    /// Held from the choice of a block until it is handed over: two threads send, and the blocks of a lane
-    /// leave in the order of their numbers.
-    private let sending = Mutex(())
     private let onLoss: @Sendable (StreamLoss) -> Void
-    /// The highest sequence that each stream has acknowledged.
+    /// The highest sequence that each stream has acknowledged; the thread's own.
     private let acknowledged = Mutex<[String: UInt64]>([:])
 
     /// What wakes the thread.
     private struct Signal {
         var lanes: Set<Int> = []
+        var answers: [NATSMessage] = []
         var hasConnectionChanged = true
         var hasLostConnection = false
         var stopDeadline: ContinuousClock.Instant?
         var hasStopBeenAsked = false
 
         var isQuiet: Bool {
-            lanes.isEmpty && !hasConnectionChanged && !hasLostConnection && !hasStopBeenAsked
+            lanes.isEmpty && answers.isEmpty && !hasConnectionChanged && !hasLostConnection
+                && !hasStopBeenAsked
         }
 
         /// Returns all of it and leaves only what stays true.
@@ -72,7 +69,7 @@ package final class BlockPublisher: Sendable {
     ///   - connector: Stays the caller's, who stops it after the publisher.
     ///   - producer: A random identifier, new at every start of the process: block numbers start
     ///     from 1 with it.
-    ///   - onLoss: Told on a thread of the publisher's when a stream has lost what it had acknowledged.
+    ///   - onLoss: Told on the publisher's thread when a stream has lost what it had acknowledged.
     package init(
         connector: NATSConnector, producer: UniqueID, settings: PublisherSettings,
         onLoss: @escaping @Sendable (StreamLoss) -> Void = { _ in }
@@ -160,7 +157,7 @@ package final class BlockPublisher: Sendable {
 
     /// Says that nothing more comes under `receipt`, and lets its blocks go.
     ///
-    /// The receipt's outcome comes later on a thread of the publisher's; at once, inside this call,
+    /// The receipt's outcome comes later on the publisher's thread; at once, inside this call,
     /// when an append was refused or nothing was appended. A receipt with a queue gets it there.
     ///
     /// - Parameter wakes: False where ``wake()`` follows: an event loop that serves many requests in
@@ -188,7 +185,6 @@ package final class BlockPublisher: Sendable {
     /// Blocks. What has no answer within `limit` fails as `.stopped`.
     package func stop(within limit: Duration = .seconds(10)) {
         isReady.store(false, ordering: .releasing)
-        isStopping.store(true, ordering: .sequentiallyConsistent)
         signal.update { signal in
             signal.stopDeadline = signal.stopDeadline ?? .now + limit
             signal.hasStopBeenAsked = true
@@ -239,32 +235,18 @@ package final class BlockPublisher: Sendable {
 private let expiryInterval = Duration.milliseconds(100)
 
 extension BlockPublisher {
-    /// How long one wait for acknowledgements lasts; nothing depends on it.
-    private static let answerWait = Duration.seconds(60)
-
     /// How long a process that is killed behind a publish waits until the server has it.
     private static let flushBeforeDyingLimit = Duration.seconds(1)
 
-    /// The connection in use and the inbox for acknowledgements on it.
+    /// The connection in use and the subscription to acknowledgements on it.
     private struct Link {
         let connection: NATSConnection
         let inbox: String
-    }
-
-    /// A link, and the thread that waits for the acknowledgements on it.
-    private struct Reading {
-        let link: Link
-        let source: NATSMessageSource
-        let thread: OwnedThread
-
-        func stop() {
-            source.cancel()
-            thread.join()
-        }
+        let subscription: NATSSubscription
     }
 
     private func run() {
-        var reading: Reading?
+        var link: Link?
         var nextExpiry = ContinuousClock.now + expiryInterval
         while true {
             let work = takeWork(until: nextExpiry)
@@ -274,28 +256,35 @@ extension BlockPublisher {
                     counter: counters.blocksDisconnected)
             }
             if work.hasConnectionChanged || work.hasLostConnection {
-                reading = renew(reading)
+                link = renew(link)
             }
             var lanesToSend = work.lanes
+            var loops: [CompletionQueue] = []
+            for answer in work.answers {
+                if let lane = process(answer, waking: &loops) {
+                    lanesToSend.insert(lane)
+                }
+            }
+            for loop in loops { loop.wakeLoop() }
             let now = ContinuousClock.now
             if now >= nextExpiry {
                 lanesToSend.formUnion(expire(now: now))
                 nextExpiry = now + expiryInterval
             }
             for lane in lanesToSend {
-                send(lanes[lane], reading?.link)
+                send(lanes[lane], link)
             }
             if let deadline = work.stopDeadline,
-                byteCount.load(ordering: .sequentiallyConsistent) == 0 || now >= deadline
+                byteCount.load(ordering: .relaxed) == 0 || now >= deadline
             {
                 break
             }
         }
         isReady.store(false, ordering: .releasing)
-        reading?.stop()
         giveUpEverything(
             PublishError(.stopped, "the publisher was stopped"),
             counter: counters.blocksDisconnected)
+        link?.subscription.cancel()
         NATSConnection.releaseThreadMemory()
     }
 
@@ -312,36 +301,28 @@ extension BlockPublisher {
     }
 
     /// Subscribes to acknowledgements on a connection that is new, and opens the door if it is up.
-    private func renew(_ reading: Reading?) -> Reading? {
-        var reading = reading
-        let connection = connector.connection
-        if reading?.link.connection !== connection {
-            reading?.stop()
-            reading = connection.flatMap(read)
+    private func renew(_ link: Link?) -> Link? {
+        guard let connection = connector.connection else { return nil }
+        var link = link
+        if link?.connection !== connection {
+            link = subscribe(connection)
         }
-        guard let connection else { return nil }
         let isStopping = signal.withLock { $0.stopDeadline != nil }
-        let isUp = reading != nil && connector.isConnected && !isStopping
+        let isUp = link != nil && connector.isConnected && !isStopping
         if isUp {
             fitBuilders(to: connection.maxPayloadBytes)
         }
         isReady.store(isUp, ordering: .releasing)
-        return reading
+        return link
     }
 
-    private func read(_ connection: NATSConnection) -> Reading? {
+    private func subscribe(_ connection: NATSConnection) -> Link? {
         let inbox = NATSInbox.makePrefix()
         // Fails only when the connection has closed meanwhile, which is an event of its own.
-        guard let source = try? connection.source(of: "\(inbox).*") else { return nil }
-        let link = Link(connection: connection, inbox: inbox)
-        // The publisher's thread joins it.
-        let thread = OwnedThread(name: "acknowledge") {
-            while let answers = source.next(within: Self.answerWait) {
-                self.process(answers, link)
-            }
-            NATSConnection.releaseThreadMemory()
+        let subscription = try? connection.subscribe("\(inbox).*") { [signal] answer in
+            signal.update { $0.answers.append(answer) }
         }
-        return Reading(link: link, source: source, thread: thread)
+        return subscription.map { Link(connection: connection, inbox: inbox, subscription: $0) }
     }
 
     /// A server that takes less than a block's bound gets smaller blocks.
@@ -356,10 +337,6 @@ extension BlockPublisher {
     }
 
     private func send(_ lane: PublishLane, _ link: Link?) {
-        sending.withLock { _ in sendAlone(lane, link) }
-    }
-
-    private func sendAlone(_ lane: PublishLane, _ link: Link?) {
         // The status is asked here, not in `append`: libnats holds its lock while it writes.
         guard let link, link.connection.isConnected else {
             giveUp(
@@ -391,22 +368,7 @@ extension BlockPublisher {
         }
     }
 
-    /// On the thread that waits for acknowledgements.
-    private func process(_ answers: [NATSMessage], _ link: Link) {
-        var loops: [CompletionQueue] = []
-        var lanesToSend: Set<Int> = []
-        for answer in answers {
-            if let lane = process(answer, waking: &loops) {
-                lanesToSend.insert(lane)
-            }
-        }
-        for loop in loops { loop.wakeLoop() }
-        for lane in lanesToSend { send(lanes[lane], link) }
-        if isStopping.load(ordering: .sequentiallyConsistent) {
-            signal.update { $0.hasStopBeenAsked = true }
-        }
-    }
-
+    /// - Parameter loops: Receives those that must be woken for the outcomes.
     /// - Returns: The lane that may send its next block now.
     private func process(
         _ answer: NATSMessage, waking loops: inout [CompletionQueue]
@@ -431,7 +393,7 @@ extension BlockPublisher {
             noteStored(sequence, block, inStream: lane.stream)
             counters.blocksAcknowledged.add(1, ordering: .relaxed)
             counters.eventsAcknowledged.add(block.eventCount, ordering: .relaxed)
-            byteCount.subtract(block.byteCount, ordering: .sequentiallyConsistent)
+            byteCount.subtract(block.byteCount, ordering: .relaxed)
             for waiter in block.waiters {
                 if let loop = waiter.finished(nil) { loops.append(loop) }
             }
@@ -489,7 +451,7 @@ extension BlockPublisher {
     ) {
         for block in blocks {
             counter.add(1, ordering: .relaxed)
-            byteCount.subtract(block.byteCount, ordering: .sequentiallyConsistent)
+            byteCount.subtract(block.byteCount, ordering: .relaxed)
             for waiter in block.waiters {
                 waiter.finished(error)?.wakeLoop()
             }

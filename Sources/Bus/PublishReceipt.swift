@@ -39,8 +39,8 @@ package final class PublishReceipt: Sendable {
     private let queue: CompletionQueue?
 
     /// - Parameters:
-    ///   - queue: Where the call is made, in ``CompletionQueue/run()``; nil makes it on a thread of the
-    ///     publisher's or inside ``BlockPublisher/commit(_:wakes:)``.
+    ///   - queue: Where the call is made, in ``CompletionQueue/run()``; nil makes it on the publisher's
+    ///     thread or inside ``BlockPublisher/commit(_:wakes:)``.
     ///   - onComplete: Called once after the commit; it must not block.
     package init(
         on queue: CompletionQueue? = nil, onComplete: @escaping @Sendable (Outcome) -> Void

@@ -151,11 +151,6 @@ package enum NATSConnectionEvent: Sendable {
             connection: pointer, closing: closing, subject: subject, handler: handler)
     }
 
-    /// Subscribes to `subject`, whose messages are then fetched by a thread of the caller's.
-    package func source(of subject: String) throws(NATSError) -> NATSMessageSource {
-        unsafe try NATSMessageSource(connection: pointer, closing: closing, subject: subject)
-    }
-
     /// Sends a request and waits for one answer. Blocks.
     package func request(
         _ subject: String, payload: [UInt8], timeout: Duration
