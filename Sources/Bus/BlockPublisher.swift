@@ -151,7 +151,7 @@ package final class BlockPublisher: Sendable {
                     .tooLarge,
                     "\(payload.count) bytes; a message has at most \(settings.blockByteCountMax)"))
         }
-        byteCount.add(payload.count, ordering: .relaxed)
+        byteCount.add(payload.count, ordering: .sequentiallyConsistent)
         lanes[lanes.count - 1].enqueue(payload, receipt)
     }
 
