@@ -59,6 +59,7 @@ format:
 
 bench: dependencies
 	swift build -c release --product aggregator
+	swift build -c release --product ingest
 	swift run -c release benchmarks $(BENCH_ARGS)
 
 dependencies:

@@ -177,8 +177,9 @@ let package = Package(
         .executableTarget(
             name: "benchmarks",
             dependencies: [
-                "Blocks", "Bus", "EventParsing", "NATSClient", "OwnedThreads", "Postgres",
-                "PrivateServers", "Sketches", "Store", "Telemetry", "TestKit", "Windowing",
+                "Blocks", "Bus", "EventParsing", "IngestCore", "NATSClient", "OwnedThreads",
+                "Postgres", "PrivateServers", "Sketches", "Store", "Telemetry", "TestKit",
+                "Windowing",
             ],
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 

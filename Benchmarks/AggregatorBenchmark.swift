@@ -1,5 +1,4 @@
 import Bus
-import FoundationEssentials
 import Glibc
 import Postgres
 import PrivateServers
@@ -19,7 +18,7 @@ struct AggregatorBenchmark {
     /// Further arguments for the aggregator.
     var arguments: [String] = []
 
-    private static let postgresParameters = [
+    static let postgresParameters = [
         "shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min",
         "max_locks_per_transaction": "256",
     ]
@@ -147,21 +146,21 @@ struct AggregatorBenchmark {
     private func start(
         _ stream: StoredStream, _ url: String, _ folder: String
     ) throws -> PrivateProcess {
-        try PrivateProcess(
-            PrivateProcess.Launch(
-                name: "aggregator", executable: Self.executable,
-                arguments: [
-                    "--nats-url", stream.server.url, "--postgres-url", url,
-                    "--metrics-listen", "127.0.0.1:0", "--instance-id", "benchmark",
-                ] + arguments,
-                logFile: "\(folder)/aggregator.log", pidFile: "\(folder)/aggregator.pid"))
+        try Self.start(
+            natsURL: stream.server.url, postgresURL: url, folder: folder, further: arguments)
     }
 
-    /// `aggregator`, beside this executable.
-    private static var executable: String {
-        let path =
-            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-        return path.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 } + "/aggregator"
+    static func start(
+        natsURL: String, postgresURL: String, folder: String, further: [String] = []
+    ) throws -> PrivateProcess {
+        try PrivateProcess(
+            PrivateProcess.Launch(
+                name: "aggregator", executable: builtProgram("aggregator"),
+                arguments: [
+                    "--nats-url", natsURL, "--postgres-url", postgresURL,
+                    "--metrics-listen", "127.0.0.1:0", "--instance-id", "benchmark",
+                ] + further,
+                logFile: "\(folder)/aggregator.log", pidFile: "\(folder)/aggregator.pid"))
     }
 
     // MARK: Latency
@@ -198,7 +197,7 @@ struct AggregatorBenchmark {
         let progress = try Progress(drained.url)
         let aggregator = try start(stream, drained.url, folder)
         defer { try? aggregator.kill() }
-        try awaitOwnership(drained.url, database)
+        try Self.awaitOwnership(drained.url, database)
         let answered = try publish(
             blocks, at: rate, to: stream, published, watching: progress)
         var latencies = published.latencies
@@ -215,7 +214,7 @@ struct AggregatorBenchmark {
         try database.drop(drained.url)
     }
 
-    private func awaitOwnership(_ url: String, _ database: DatabaseSeries) throws {
+    static func awaitOwnership(_ url: String, _ database: DatabaseSeries) throws {
         for _ in 0..<500 {
             let owned = try database.number(
                 "SELECT count(*) FROM partition_progress WHERE lease_expires_at > now()", url)
@@ -291,10 +290,4 @@ extension AggregatorBenchmark {
             "PostgreSQL \(decimal(cpu / million, 2)) CPU s per million")
         try database.drop(url)
     }
-}
-
-private func unixMilliseconds() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
 }

@@ -33,6 +33,9 @@ enum ProcessUsage {
     /// The memory of this process that is resident now, bytes.
     static var ownMemory: Int { statusBytes("VmRSS:", of: "self") }
 
+    /// The memory of a process that is resident now, bytes.
+    static func memory(of pid: Int32) -> Int { statusBytes("VmRSS:", of: "\(pid)") }
+
     /// CPU seconds of this process.
     static var ownCPUSeconds: Double {
         var time = timespec()

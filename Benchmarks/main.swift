@@ -4,7 +4,10 @@ import Glibc
 struct Arguments {
     private let words = Array(CommandLine.arguments.dropFirst())
     private static let flags = ["--short"]
-    private static let options = ["--only", "--events", "--cells", "--orders", "--aggregator"]
+    private static let options = [
+        "--only", "--events", "--cells", "--orders", "--aggregator", "--connections", "--batches",
+        "--rounds", "--seconds", "--nats-server", "--memory-seconds",
+    ]
 
     func has(_ flag: String) -> Bool { words.contains(flag) }
 
@@ -35,12 +38,20 @@ struct Arguments {
     }
 }
 
+let allParts = [
+    "parsing", "core", "sketches", "state", "aggregator", "ingest", "durable", "whole", "memory",
+]
 let usage = """
-    usage: benchmarks [--short] [--only parsing,core,sketches,state,aggregator]
+    usage: benchmarks [--short] [--only PART,…]
                [--events N] [--cells N,…] [--orders ordered,shuffled,duplicates]
                [--aggregator ARGUMENT,…]
+               [--connections N,…] [--batches N,…] [--seconds N] [--rounds N]
+               [--nats-server PATH] [--memory-seconds N]
+    Parts: \(allParts.joined(separator: ", ")).
     --short: each piece once, small. --events, --cells and --orders are of the parts state and
-    aggregator; --aggregator passes further arguments to the aggregator.
+    aggregator; --aggregator passes further arguments to the aggregator. The line after is of ingest,
+    durable, whole and memory; --nats-server (or QOE_BENCH_NATS_SERVER) names a nats-server of 2.10 or
+    newer for the part durable. What wrk and nginx are for is skipped where they are missing.
     """
 
 let arguments = Arguments()
@@ -49,7 +60,11 @@ if let unknown = arguments.unknown {
     exit(2)
 }
 let isShort = arguments.has("--short")
-let parts = arguments.list("--only") ?? ["parsing", "core", "sketches", "state", "aggregator"]
+let parts = arguments.list("--only") ?? allParts
+if let part = parts.first(where: { !allParts.contains($0) }) {
+    print("no part is called \(part)\n\(usage)")
+    exit(2)
+}
 let cellCounts = arguments.integers("--cells") ?? (isShort ? [1000, 100_000] : nil)
 
 let comparisons: [(name: String, make: () -> Comparison)] = [
@@ -86,4 +101,34 @@ if parts.contains("aggregator") {
         print("aggregator: \(error)")
         exit(1)
     }
+}
+
+var ingestBenchmark = IngestBenchmark()
+if isShort {
+    ingestBenchmark.connectionCounts = [16, 64]
+    ingestBenchmark.batchSizes = [IngestBenchmark.batchOfGoals]
+    ingestBenchmark.rounds = 1
+    ingestBenchmark.seconds = 2
+    ingestBenchmark.memorySeconds = 60
+}
+if let counts = arguments.integers("--connections") { ingestBenchmark.connectionCounts = counts }
+if let sizes = arguments.integers("--batches") { ingestBenchmark.batchSizes = sizes }
+if let rounds = arguments.integers("--rounds")?.first { ingestBenchmark.rounds = max(1, rounds) }
+if let seconds = arguments.integers("--seconds")?.first {
+    ingestBenchmark.seconds = max(1, seconds)
+}
+if let seconds = arguments.integers("--memory-seconds")?.first {
+    ingestBenchmark.memorySeconds = max(10, seconds)
+}
+ingestBenchmark.syncingServer =
+    arguments.list("--nats-server")?.first
+    ?? getenv("QOE_BENCH_NATS_SERVER").map { String(cString: $0) }
+do {
+    if parts.contains("ingest") { try ingestBenchmark.run() }
+    if parts.contains("durable") { try ingestBenchmark.runDurable() }
+    if parts.contains("whole") { try ingestBenchmark.runWholeWay() }
+    if parts.contains("memory") { try ingestBenchmark.runMemory() }
+} catch {
+    print("ingest: \(error)")
+    exit(1)
 }

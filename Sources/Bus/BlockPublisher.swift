@@ -33,6 +33,8 @@ package final class BlockPublisher: Sendable {
     private let isReady = Atomic(false)
     private let signal = Monitor(Signal())
     private let thread: Mutex<OwnedThread?> = Mutex(nil)
+    /// Whether the thread will look at time limits without being woken.
+    private let isWatching = Atomic(false)
     private let onLoss: @Sendable (StreamLoss) -> Void
     /// The highest sequence that each stream has acknowledged; the thread's own.
     private let acknowledged = Mutex<[String: UInt64]>([:])
@@ -124,7 +126,7 @@ package final class BlockPublisher: Sendable {
         try admit(receipt)
         switch lanes[partition].append(receipt, body) {
         case .taken(let change):
-            byteCount.add(change, ordering: .relaxed)
+            byteCount.add(change, ordering: .sequentiallyConsistent)
         case .tooLarge(let change):
             byteCount.add(change, ordering: .relaxed)
             counters.refusedTooLarge.add(1, ordering: .relaxed)
@@ -149,18 +151,33 @@ package final class BlockPublisher: Sendable {
                     .tooLarge,
                     "\(payload.count) bytes; a message has at most \(settings.blockByteCountMax)"))
         }
-        byteCount.add(payload.count, ordering: .relaxed)
+        byteCount.add(payload.count, ordering: .sequentiallyConsistent)
         lanes[lanes.count - 1].enqueue(payload, receipt)
     }
 
     /// Says that nothing more comes under `receipt`, and lets its blocks go.
     ///
     /// The receipt's outcome comes later on the publisher's thread; at once, inside this call,
-    /// when an append was refused or nothing was appended.
-    package func commit(_ receipt: PublishReceipt) {
+    /// when an append was refused or nothing was appended. A receipt with a queue gets it there.
+    ///
+    /// - Parameter wakes: False where ``wake()`` follows: an event loop that serves many requests in
+    ///   one turn wakes the publisher once for all of them.
+    package func commit(_ receipt: PublishReceipt, wakes: Bool = true) {
         let touched = receipt.commit()
-        guard !touched.isEmpty else { return }
-        signal.update { $0.lanes.formUnion(touched) }
+        // A lane that waits for answers goes on with them; but somebody must watch their time limits.
+        let isWatched = isWatching.load(ordering: .sequentiallyConsistent)
+        let leaving = touched.filter { !isWatched || lanes[$0].mayLeave }
+        guard !leaving.isEmpty else { return }
+        if wakes {
+            signal.update { $0.lanes.formUnion(leaving) }
+        } else {
+            signal.withLock { $0.lanes.formUnion(leaving) }
+        }
+    }
+
+    /// Lets go what was committed without waking the publisher.
+    package func wake() {
+        signal.update { _ in }
     }
 
     /// Takes no more, waits until everything committed has its outcome, and ends the thread.
@@ -242,11 +259,13 @@ extension BlockPublisher {
                 link = renew(link)
             }
             var lanesToSend = work.lanes
+            var loops: [CompletionQueue] = []
             for answer in work.answers {
-                if let lane = process(answer) {
+                if let lane = process(answer, waking: &loops) {
                     lanesToSend.insert(lane)
                 }
             }
+            for loop in loops { loop.wakeLoop() }
             let now = ContinuousClock.now
             if now >= nextExpiry {
                 lanesToSend.formUnion(expire(now: now))
@@ -270,9 +289,12 @@ extension BlockPublisher {
     }
 
     private func takeWork(until deadline: ContinuousClock.Instant) -> Signal {
-        // Nothing can expire while nothing is there, so an idle publisher sleeps.
-        let limit = byteCount.load(ordering: .relaxed) == 0 ? nil : deadline
-        let taken = signal.wait(until: limit) { signal in
+        // Nothing can expire while nothing is there, so an idle publisher sleeps. Who appends after this
+        // look finds that nobody watches, and wakes the thread.
+        isWatching.store(false, ordering: .sequentiallyConsistent)
+        let isIdle = byteCount.load(ordering: .sequentiallyConsistent) == 0
+        if !isIdle { isWatching.store(true, ordering: .sequentiallyConsistent) }
+        let taken = signal.wait(until: isIdle ? nil : deadline) { signal in
             signal.isQuiet ? nil : signal.take()
         }
         return taken ?? signal.withLock { $0.take() }
@@ -346,8 +368,11 @@ extension BlockPublisher {
         }
     }
 
+    /// - Parameter loops: Receives those that must be woken for the outcomes.
     /// - Returns: The lane that may send its next block now.
-    private func process(_ answer: NATSMessage) -> Int? {
+    private func process(
+        _ answer: NATSMessage, waking loops: inout [CompletionQueue]
+    ) -> Int? {
         guard let token = AnswerToken(subject: answer.subject), lanes.indices.contains(token.lane)
         else {
             counters.answersUnreadable.add(1, ordering: .relaxed)
@@ -370,7 +395,7 @@ extension BlockPublisher {
             counters.eventsAcknowledged.add(block.eventCount, ordering: .relaxed)
             byteCount.subtract(block.byteCount, ordering: .relaxed)
             for waiter in block.waiters {
-                waiter.finished(nil)
+                if let loop = waiter.finished(nil) { loops.append(loop) }
             }
         case .failed(let error):
             giveUp([block], error, counter: counters.blocksRefused)
@@ -428,7 +453,7 @@ extension BlockPublisher {
             counter.add(1, ordering: .relaxed)
             byteCount.subtract(block.byteCount, ordering: .relaxed)
             for waiter in block.waiters {
-                waiter.finished(error)
+                waiter.finished(error)?.wakeLoop()
             }
         }
     }

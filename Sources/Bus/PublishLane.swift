@@ -83,6 +83,9 @@ final class PublishLane: Sendable {
         }
     }
 
+    /// Whether something may leave now; otherwise an answer that is awaited makes it leave.
+    var mayLeave: Bool { state.withLock { $0.queue.mayLeave } }
+
     /// Puts a single message behind those that wait.
     func enqueue(_ payload: [UInt8], _ receipt: PublishReceipt) {
         receipt.expect(lane: index)

@@ -59,6 +59,9 @@ struct PublishQueue<Waiter> {
     /// Whether a block that is sealed now would leave at once.
     var wantsBlock: Bool { waiting.isEmpty && inFlight.count < inFlightMax }
 
+    /// Whether a block may leave, sealed already or not.
+    var mayLeave: Bool { inFlight.count < inFlightMax }
+
     /// The number of the next block; never given twice.
     mutating func takeNumber() -> UInt64 {
         defer { nextNumber += 1 }

@@ -10,6 +10,12 @@ internal import Synchronization
 package final class PublishReceipt: Sendable {
     package typealias Outcome = Result<Void, PublishError>
 
+    /// A handler and what it is to be called with.
+    struct Completion {
+        let handler: @Sendable (Outcome) -> Void
+        let outcome: Outcome
+    }
+
     private struct State {
         /// Blocks and messages that hold something of this request and have no answer yet.
         var pendingCount = 0
@@ -19,20 +25,27 @@ package final class PublishReceipt: Sendable {
         var onComplete: (@Sendable (Outcome) -> Void)?
 
         /// The handler and the outcome to call it with, once.
-        mutating func takeCompletion() -> (@Sendable (Outcome) -> Void, Outcome)? {
+        mutating func takeCompletion() -> Completion? {
             guard isCommitted, pendingCount == 0 || error != nil, let handler = onComplete else {
                 return nil
             }
             onComplete = nil
-            return (handler, error.map { .failure($0) } ?? .success(()))
+            return Completion(
+                handler: handler, outcome: error.map { .failure($0) } ?? .success(()))
         }
     }
 
     private let state: Mutex<State>
+    private let queue: CompletionQueue?
 
-    /// - Parameter onComplete: Called once after the commit, on the publisher's thread or inside
-    ///   ``BlockPublisher/commit(_:)``; it must not block.
-    package init(onComplete: @escaping @Sendable (Outcome) -> Void) {
+    /// - Parameters:
+    ///   - queue: Where the call is made, in ``CompletionQueue/run()``; nil makes it on the publisher's
+    ///     thread or inside ``BlockPublisher/commit(_:wakes:)``.
+    ///   - onComplete: Called once after the commit; it must not block.
+    package init(
+        on queue: CompletionQueue? = nil, onComplete: @escaping @Sendable (Outcome) -> Void
+    ) {
+        self.queue = queue
         state = Mutex(State(onComplete: onComplete))
     }
 
@@ -47,7 +60,9 @@ package final class PublishReceipt: Sendable {
     }
 
     /// One of the expected answers has come.
-    func finished(_ error: PublishError?) {
+    ///
+    /// - Returns: The queue whose loop must be woken for it.
+    func finished(_ error: PublishError?) -> CompletionQueue? {
         change { state in
             state.pendingCount -= 1
             state.error = state.error ?? error
@@ -59,7 +74,7 @@ package final class PublishReceipt: Sendable {
 
     /// Something of the request was not even taken.
     func refused(_ error: PublishError) {
-        change { $0.error = $0.error ?? error }
+        change { $0.error = $0.error ?? error }?.wakeLoop()
     }
 
     /// - Returns: The lanes that hold something of the request.
@@ -68,17 +83,20 @@ package final class PublishReceipt: Sendable {
         change { state in
             precondition(!state.isCommitted, "a receipt is committed once")
             state.isCommitted = true
-        }
+        }?.wakeLoop()
         return lanes
     }
 
-    private func change(_ body: (inout State) -> Void) {
+    private func change(_ body: (inout State) -> Void) -> CompletionQueue? {
         let completion = state.withLock { state in
             body(&state)
             return state.takeCompletion()
         }
-        if let (handler, outcome) = completion {
-            handler(outcome)
+        guard let completion else { return nil }
+        guard let queue else {
+            completion.handler(completion.outcome)
+            return nil
         }
+        return queue.add(completion) ? queue : nil
     }
 }

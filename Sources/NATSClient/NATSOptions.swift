@@ -26,6 +26,9 @@ package struct NATSOptions: Sendable {
     /// Such late messages arrive although their publish was reported as failed. libnats cannot
     /// switch this off (0 means its default of 8 MiB); 1 byte lets at most one message through.
     package var reconnectBufferBytes = 1
+    /// Whether a publish writes to the socket before it returns. Otherwise it waits up to a
+    /// millisecond for company: fewer writes, later messages.
+    package var sendsAtOnce = true
 
     package init(urls: [String], name: String) {
         self.urls = urls
@@ -143,8 +146,8 @@ extension NATSOptions {
         unsafe try check(
             natsOptions_SetWriteDeadline(options, writeDeadline.millisecondsForNATS),
             "natsOptions_SetWriteDeadline")
-        // Otherwise every publish waits up to a millisecond for company.
-        unsafe try check(natsOptions_SetSendAsap(options, true), "natsOptions_SetSendAsap")
+        unsafe try check(
+            natsOptions_SetSendAsap(options, sendsAtOnce), "natsOptions_SetSendAsap")
         // A request whose connection is lost fails at once instead of at its time limit.
         unsafe try check(
             natsOptions_SetFailRequestsOnDisconnect(options, true),
