@@ -196,7 +196,7 @@ let package = Package(
                 .logging, .metrics,
             ]),
         program("simulator", ["Simulation", .argumentParser]),
-        tests("Simulation"),
+        tests("Simulation", ["TestKit"]),
 
         // Everything that reads foreign bytes, under seeded mutations of good ones.
         library("Fuzzing", ["Blocks", "EventParsing", "Gzip", "Telemetry", "TestKit"]),
@@ -239,8 +239,8 @@ let package = Package(
         tests(
             "AggregatorCore",
             [
-                "Blocks", "LogDecoding", "Store", "Telemetry", "TestKit", "Windowing", .logging,
-                .metrics,
+                "Blocks", "Bus", "LogDecoding", "Store", "Telemetry", "TestKit", "Windowing",
+                .logging, .metrics,
             ]),
         .testTarget(
             name: "OperatorCoreTests",

@@ -33,26 +33,12 @@ private func chosenFaults() throws -> [ChaosFault] {
 }
 
 @Suite(.serialized) struct ChaosTests {
-    @Test func `what got 202 is counted exactly once, whatever fails`() throws {
+    @Test func `what got 202 is counted exactly once, whatever fails`() async throws {
         let faults = try chosenFaults()
-        try withTemporaryFolder { folder in
-            try onOwnThread("chaos") { try ChaosRun(folder: folder, faults: faults).run() }
+        try await withTemporaryFolder { folder in
+            try await onOwnThread("chaos") { try ChaosRun(folder: folder, faults: faults).run() }
         }
     }
-}
-
-/// Runs what waits on a thread of its own.
-func onOwnThread(_ name: String, _ body: @escaping @Sendable () throws -> Void) throws {
-    let failure = Mutex<(any Error)?>(nil)
-    let thread = OwnedThread(name: name) {
-        do {
-            try body()
-        } catch {
-            failure.withLock { $0 = error }
-        }
-    }
-    thread.join()
-    if let error = failure.withLock({ $0 }) { throw error }
 }
 
 /// One run: load, faults, peace, and the comparison.

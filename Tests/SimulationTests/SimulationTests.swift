@@ -1,5 +1,6 @@
 import Foundation
 import Simulation
+import TestKit
 import Testing
 
 private func number(_ variable: String) -> UInt64? {
@@ -10,9 +11,11 @@ private let seedCountDefault: UInt64 = 2000
 /// A built-in fault that this many seeds do not find would be missed.
 private let mutationSeedCountMax: UInt64 = 300
 
-@Test func `whatever goes wrong, every event is counted once`() {
+@Test func `whatever goes wrong, every event is counted once`() async throws {
     let count = number("QOE_SIMULATION_SEEDS") ?? seedCountDefault
-    let campaign = Campaign.run(first: number("QOE_SIMULATION_SEED") ?? 1, count: count)
+    let campaign = try await onOwnThread("simulation") {
+        Campaign.run(first: number("QOE_SIMULATION_SEED") ?? 1, count: count)
+    }
     print(campaign.summary)
     #expect(campaign.failure == nil)
     guard campaign.failure == nil, count >= seedCountDefault else { return }

@@ -299,7 +299,9 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         exchange.client = result.client
         switch result.step {
         case .refused(let answer): finish(exchange, with: answer)
-        case .published(let whenStored): exchange.whenStored = whenStored
+        case .published(let whenStored):
+            exchange.whenStored = whenStored
+            loop.wakeLater(publisher, byteCount: exchange.heldByteCount)
         }
     }
 

@@ -17,8 +17,14 @@ final class ConnectionLoop {
     private var spareBodies: [ByteBuffer] = []
     private var spareInflaters: [GzipInflater] = []
     private var sweep: RepeatedTask?
-    /// Nil only while it is made.
-    private var receipts: SettledReceipts?
+    /// Itself, for what runs when outcomes were handled.
+    private let state: NIOLoopBoundBox<ConnectionLoop?>
+    /// Outcomes of receipts, brought here from the publisher's thread.
+    private let completions: CompletionQueue
+    /// Was given something without being woken in this turn of the loop.
+    private var sleepingPublisher: BlockPublisher?
+    /// What it was given, bytes of bodies.
+    private var sleepingByteCount = 0
 
     /// How often the deadlines of all connections are looked at.
     private static let sweepInterval = TimeAmount.milliseconds(100)
@@ -32,9 +38,16 @@ final class ConnectionLoop {
         self.api = api
         self.log = log
         intake = EventIntake(api)
-        eventLoop.assertInEventLoop()
-        receipts = SettledReceipts(eventLoop, receiver: NIOLoopBound(self, eventLoop: eventLoop))
-        // Until `stop`, this and the receipts keep the loop's state alive.
+        let state = NIOLoopBoundBox<ConnectionLoop?>(nil, eventLoop: eventLoop)
+        completions = CompletionQueue { queue in
+            eventLoop.execute {
+                queue.run()
+                state.value?.flushWritten()
+            }
+        }
+        self.state = state
+        // Until `stop` these keep the loop's state alive.
+        state.value = self
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         sweep = eventLoop.scheduleRepeatedTask(
             initialDelay: Self.sweepInterval, delay: Self.sweepInterval
@@ -46,6 +59,7 @@ final class ConnectionLoop {
     /// Ends the regular work; on the loop.
     func stop() {
         sweep?.cancel()
+        state.value = nil
         log?.flush()
     }
 
@@ -59,12 +73,36 @@ final class ConnectionLoop {
 
     /// A receipt whose outcome ``ConnectionHandler/settle(_:_:)`` gets.
     func receipt(for exchange: Exchange) -> PublishReceipt {
-        guard let receipts else { preconditionFailure("a loop that is not made yet") }
         let bound = NIOLoopBound(exchange, eventLoop: eventLoop)
-        return PublishReceipt { outcome in
-            receipts.add(.init(exchange: bound, outcome: outcome))
+        return PublishReceipt(on: completions) { outcome in
+            let exchange = bound.value
+            exchange.connection?.settle(exchange, outcome)
         }
     }
+
+    /// Has the publisher woken once for all that is committed in this turn of the loop, or when it is much already.
+    ///
+    /// - Parameter byteCount: Of the body that was committed.
+    func wakeLater(_ publisher: BlockPublisher, byteCount: Int) {
+        sleepingByteCount += byteCount
+        if sleepingByteCount >= Self.sleepingByteCountMax {
+            sleepingByteCount = 0
+            publisher.wake()
+        }
+        guard sleepingPublisher == nil else { return }
+        sleepingPublisher = publisher
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        eventLoop.execute { bound.value.wakePublisher() }
+    }
+
+    private func wakePublisher() {
+        if sleepingByteCount > 0 { sleepingPublisher?.wake() }
+        sleepingPublisher = nil
+        sleepingByteCount = 0
+    }
+
+    /// More than this does not wait for the end of a turn: the publisher works beside the loop meanwhile.
+    private static let sleepingByteCountMax = 32 << 10
 
     /// Has the connection flushed when everything at hand is written.
     func flushLater(_ connection: ConnectionHandler) {
@@ -102,12 +140,7 @@ final class ConnectionLoop {
 
     // MARK: - Regular work
 
-    /// Answers what has become durable, or could not.
-    func settle(_ all: [SettledReceipts.Settled]) {
-        for one in all {
-            let exchange = one.exchange.value
-            exchange.connection?.settle(exchange, one.outcome)
-        }
+    private func flushWritten() {
         let written = unflushed
         unflushed.removeAll(keepingCapacity: true)
         for connection in written { connection.flush() }

@@ -14,7 +14,7 @@ struct Post {
     /// As sent, bytes.
     let byteCount: Int
     let publisher: BlockPublisher
-    /// Committed when anything was accepted, and not used otherwise.
+    /// Committed when anything was accepted, and not used otherwise. The publisher must be woken then.
     let receipt: PublishReceipt
 }
 
@@ -125,7 +125,7 @@ final class EventIntake {
             // A refusal is in the receipt's outcome as well.
             try? post.publisher.publishHeartbeat(
                 HeartbeatParser.encode(heartbeat), to: post.receipt)
-            post.publisher.commit(post.receipt)
+            post.publisher.commit(post.receipt, wakes: false)
             let whenStored = { [metrics = api.metrics] in
                 metrics.countDurableHeartbeat(after: .now() - post.endedAt)
                 return Answer.heartbeat(receivedAtMilliseconds: post.receivedAtMilliseconds)
@@ -209,6 +209,6 @@ final class EventIntake {
             }
             start = end
         }
-        publisher.commit(receipt)
+        publisher.commit(receipt, wakes: false)
     }
 }
