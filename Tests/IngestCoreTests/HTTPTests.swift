@@ -1,4 +1,5 @@
 import IngestCore
+import OwnedThreads
 import ServiceKit
 import TestKit
 import Testing
@@ -245,21 +246,29 @@ import Testing
 
     @Test func `draining lets open requests finish and closes idle connections`() async throws {
         try await withIngest { ingest in
-            let idle = try HTTPClient(port: ingest.port)
-            try idle.send("GET /health HTTP/1.1\r\nHost: test\r\n\r\n")
-            _ = try idle.response()
-            let busy = try HTTPClient(port: ingest.port)
-            let body = eventJSON()
-            try busy.send(ingest.head(length: body.utf8.count, extra: "Expect: 100-continue\r\n"))
-            #expect(try busy.response().status == 100)
-            let drained = Task { await ingest.ingest.drain() }
-            #expect(try idle.isClosedByServer())
-            try busy.send(body)
-            let response = try busy.response()
-            #expect(response.status == 202)
-            #expect(response.headers["connection"] == "close")
-            await drained.value
-            #expect(throws: (any Error).self) { try HTTPClient(port: ingest.port) }
+            // Elsewhere, since the drain needs the threads of tasks.
+            try await onOwnThread("clients") {
+                let idle = try HTTPClient(port: ingest.port)
+                try idle.send("GET /health HTTP/1.1\r\nHost: test\r\n\r\n")
+                _ = try idle.response()
+                let busy = try HTTPClient(port: ingest.port)
+                let body = eventJSON()
+                try busy.send(
+                    ingest.head(length: body.utf8.count, extra: "Expect: 100-continue\r\n"))
+                #expect(try busy.response().status == 100)
+                let isDrained = Monitor(false)
+                Task {
+                    await ingest.ingest.drain()
+                    isDrained.update { $0 = true }
+                }
+                #expect(try idle.isClosedByServer())
+                try busy.send(body)
+                let response = try busy.response()
+                #expect(response.status == 202)
+                #expect(response.headers["connection"] == "close")
+                #expect(isDrained.wait(until: .now + .seconds(60)) { $0 ? true : nil } == true)
+                #expect(throws: (any Error).self) { try HTTPClient(port: ingest.port) }
+            }
         }
     }
 }
