@@ -80,6 +80,8 @@ final class BenchmarkIngest {
                     "--nats-url", natsURL, "--tokens-file", tokensFile, "--listen", "127.0.0.1:0",
                     "--metrics-listen", "127.0.0.1:0", "--port-file", portFile,
                     "--log-level", "warning",
+                    // A few probes post what a fleet would.
+                    "--client-events-per-second", "1000000000",
                 ] + (threads.map { ["--threads", "\($0)"] } ?? []) + further,
                 logFile: "\(folder)/ingest.log", pidFile: "\(folder)/ingest.pid"))
         self.process = process
