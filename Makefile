@@ -33,7 +33,9 @@ test: dependencies
 
 chaos: dependencies
 	swift build --build-tests
-	QOE_CHAOS_SEED=$(SEED) QOE_CHAOS_SECONDS=$$(( $(MINUTES) * 60 )) QOE_CHAOS_FAULTS=$(FAULTS) \
+	swift build -c release --product aggregator
+	swift build -c release --product ingest
+	QOE_PROGRAMS=$(CURDIR)/.build/release QOE_CHAOS_SEED=$(SEED) QOE_CHAOS_SECONDS=$$(( $(MINUTES) * 60 )) QOE_CHAOS_FAULTS=$(FAULTS) \
 		swift test --skip-build --filter ChaosTests
 
 crashpoints: dependencies

@@ -82,6 +82,7 @@ package final class Ingest: Sendable {
     /// - Throws: ``ProgramFailure`` naming the address and what to do.
     package func listen() async throws -> NetworkAddress {
         let address = configuration.listen
+        OpenFiles.makeRoom(forConnections: configuration.connectionsMax, logger: logger)
         // A parser and its buffers for each loop.
         var loops: [ObjectIdentifier: NIOLoopBoundBox<ConnectionLoop>] = [:]
         for loop in group.makeIterator() {

@@ -215,8 +215,9 @@ extension Pipeline {
     }
 }
 
-/// Where this build's executables lie: beside the test bundle.
+/// Where the executables lie: in `QOE_PROGRAMS`, or else beside the test bundle, in the same build.
 private var programFolder: String {
+    if let folder = ProcessInfo.processInfo.environment["QOE_PROGRAMS"] { return folder }
     let bundle = CommandLine.arguments.first { $0.contains(".xctest") }
     let folder = bundle.map { URL(fileURLWithPath: $0.components(separatedBy: ".xctest")[0]) }
     let root = URL(fileURLWithPath: #filePath)
