@@ -38,30 +38,26 @@ package struct UniqueID: Hashable, Sendable, Comparable {
 
     /// Parses the 36 bytes of the text form.
     package static func parse(_ text: Span<UInt8>) -> UniqueID? {
-        guard text.count == 36 else { return nil }
-        var halves: (UInt64, UInt64) = (0, 0)
-        var digits = 0
-        for index in 0..<36 {
-            let byte = text[index]
-            if index == 8 || index == 13 || index == 18 || index == 23 {
-                guard byte == UInt8(ascii: "-") else { return nil }
-                continue
+        let hyphen = UInt8(ascii: "-")
+        guard text.count == 36, text[8] == hyphen, text[13] == hyphen, text[18] == hyphen,
+            text[23] == hyphen
+        else { return nil }
+        // Every event has two of these: without a branch for each digit.
+        var faults: UInt8 = 0
+        func value(_ range: Range<Int>) -> UInt64 {
+            var value: UInt64 = 0
+            for index in range {
+                let byte = text[index]
+                let digit = byte &- UInt8(ascii: "0")
+                let letter = (byte | 0x20) &- UInt8(ascii: "a")
+                faults |= digit < 10 || letter < 6 ? 0 : 1
+                value = value << 4 | UInt64(digit < 10 ? digit : letter &+ 10) & 15
             }
-            let digit: UInt8
-            switch byte {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit = byte &- UInt8(ascii: "0")
-            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit = byte &- UInt8(ascii: "a") &+ 10
-            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit = byte &- UInt8(ascii: "A") &+ 10
-            default: return nil
-            }
-            if digits < 16 {
-                halves.0 = halves.0 << 4 | UInt64(digit)
-            } else {
-                halves.1 = halves.1 << 4 | UInt64(digit)
-            }
-            digits &+= 1
+            return value
         }
-        return UniqueID(high: halves.0, low: halves.1)
+        let high = value(0..<8) << 32 | value(9..<13) << 16 | value(14..<18)
+        let low = value(19..<23) << 48 | value(24..<36)
+        return faults == 0 ? UniqueID(high: high, low: low) : nil
     }
 
     package static func < (a: UniqueID, b: UniqueID) -> Bool {
