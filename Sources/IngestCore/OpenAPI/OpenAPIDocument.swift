@@ -7,17 +7,18 @@ internal import Telemetry
 ///
 /// It is made of the tables by which requests are judged and of answers as they are really made, so that it says
 /// what the instance does.
-struct OpenAPIDocument {
+package struct OpenAPIDocument {
     let configuration: IngestConfiguration
     /// When the measurements of the examples were made, Unix milliseconds.
     let nowMilliseconds: Int64
 
-    init(_ configuration: IngestConfiguration, nowMilliseconds: Int64) {
+    package init(_ configuration: IngestConfiguration, nowMilliseconds: Int64) {
         self.configuration = configuration
         self.nowMilliseconds = nowMilliseconds
     }
 
-    var text: String {
+    /// The document, JSON.
+    package var text: String {
         var text = ""
         root.append(to: &text)
         return text + "\n"
