@@ -6,6 +6,7 @@
 #   make chaos   MINUTES=10 SEED=1: the whole pipeline under every fault, then the tables against an oracle
 #   make crashpoints SEED=1 SEEDS=20: every program killed at every named point, then the same
 #   make mutants breaks the code on purpose, and expects the tests to notice
+#   make fuzz    INPUTS=10000000 SEED=1: everything that reads foreign bytes, with the address sanitizer
 #   make bench   speed and memory as ratios against baselines of the same run
 #   make format  rewrite the sources in the project's format
 
@@ -17,8 +18,9 @@ SEED ?= 1
 SEEDS ?= 20
 MINUTES ?= 10
 FAULTS ?= all
+INPUTS ?= 10000000
 
-.PHONY: run build test simulate chaos crashpoints mutants check format bench dependencies clean
+.PHONY: run build test simulate chaos crashpoints mutants fuzz check format bench dependencies clean
 
 run: dependencies
 	swift build -c release
@@ -49,6 +51,9 @@ simulate: dependencies
 
 mutants: dependencies
 	Scripts/run-mutants
+
+fuzz: dependencies
+	Scripts/fuzz $(INPUTS) $(SEED)
 
 check: dependencies
 	swift format lint --strict --recursive $(SWIFT_SOURCES)

@@ -1,8 +1,8 @@
 internal import CEventParser
-internal import Telemetry
+package import Telemetry
 
 /// A member of the event's JSON.
-struct EventField: Hashable {
+package struct EventField: Hashable, Sendable {
     /// The parser's number of it.
     let number: UInt8
 
@@ -10,7 +10,7 @@ struct EventField: Hashable {
     static let eventID = EventField(EP_EVENT_ID)
     static let clientID = EventField(EP_CLIENT_ID)
     static let target = EventField(EP_TARGET)
-    static let timestamp = EventField(EP_TS_MS)
+    package static let timestamp = EventField(EP_TS_MS)
     static let networkContext = EventField(EP_NETWORK_CONTEXT)
     static let timingMeasurements = EventField(EP_TIMING_MEASUREMENTS)
     static let errorStage = EventField(EP_ERROR_STAGE)
@@ -23,6 +23,9 @@ struct EventField: Hashable {
     static let region = EventField(EP_REGION)
     static let resolver = EventField(EP_RESOLVER)
 
+    /// All of them, in the parser's order.
+    package static let all = (0..<Int(EP_FIELD_COUNT)).map(EventField.init)
+
     init(_ number: Int) {
         self.number = UInt8(clamping: number)
     }
@@ -32,13 +35,13 @@ struct EventField: Hashable {
     }
 
     /// The metric this member carries, if it carries one.
-    var metric: Metric? {
+    package var metric: Metric? {
         let first = UInt8(clamping: EP_FIRST_METRIC)
         return number < first ? nil : Metric(rawValue: number - first)
     }
 
     /// The name with its parent's, as in `network_context.asn`.
-    var name: String {
+    package var name: String {
         unsafe String(cString: ep_field_name(number))
     }
 
@@ -53,26 +56,56 @@ struct EventField: Hashable {
         }
     }
 
-    /// What the member must be.
-    var requirement: String {
-        if let metric { return "a number from 0 to \(Int64(metric.maximum))" }
+    /// What a member can be.
+    package enum Kind: Hashable, Sendable {
+        case integer(ClosedRange<Int64>)
+        /// From 0 on.
+        case number(maximum: Double)
+        /// 36 characters.
+        case uuid
+        /// Without control characters; its length in UTF-8 and in Normalization Form C.
+        case text(byteCount: ClosedRange<Int>)
+        case object
+        /// One of these texts.
+        case choice([String])
+    }
+
+    package var kind: Kind {
+        if let metric { return .number(maximum: metric.maximum) }
+        let integerMax = Int64(SessionSequence.maximumNumber)
         return switch self {
-        case .schemaVersion: "an integer of at least 1"
-        case .eventID, .sessionID: "a UUID of 36 characters"
-        case .clientID: Self.text(upTo: EventLimits.clientIDBytesMax)
-        case .target: Self.text(upTo: EventLimits.targetBytesMax)
-        case .timestamp: "an integer: Unix time in milliseconds"
-        case .networkContext, .timingMeasurements: "an object"
-        case .errorStage:
-            "null or one of " + ErrorStage.allCases.map(\.name).joined(separator: ", ")
-        case .sequence: "an integer from 1 to \(SessionSequence.maximumNumber)"
-        case .asn: "an integer from 0 to \(UInt32.max)"
-        default: Self.text(upTo: EventLimits.contextBytesMax, fewest: 0)
+        case .schemaVersion, .sequence: .integer(1...integerMax)
+        case .eventID, .sessionID: .uuid
+        case .clientID: .text(byteCount: 1...EventLimits.clientIDBytesMax)
+        case .target: .text(byteCount: 1...EventLimits.targetBytesMax)
+        case .timestamp: .integer(-integerMax...integerMax)
+        case .networkContext, .timingMeasurements: .object
+        case .errorStage: .choice(ErrorStage.allCases.map(\.name))
+        case .asn: .integer(0...Int64(UInt32.max))
+        default: .text(byteCount: 0...EventLimits.contextBytesMax)
         }
     }
 
-    private static func text(upTo most: Int, fewest: Int = 1) -> String {
-        "a text of \(fewest) to \(most) bytes of UTF-8 without control characters"
+    /// Whether there is no event without it.
+    package var isRequired: Bool {
+        [.schemaVersion, .eventID, .clientID, .target, .timestamp].contains(self)
+    }
+
+    /// What the member must be.
+    var requirement: String {
+        switch (self, kind) {
+        case (.schemaVersion, _): "an integer of at least 1"
+        case (.timestamp, _): "an integer: Unix time in milliseconds"
+        case (_, .integer(let range)):
+            "an integer from \(range.lowerBound) to \(range.upperBound)"
+        case (_, .number(let maximum)): "a number from 0 to \(Int64(maximum))"
+        case (_, .uuid): "a UUID of 36 characters"
+        case (_, .text(let byteCount)):
+            "a text of \(byteCount.lowerBound) to \(byteCount.upperBound) bytes of UTF-8 without "
+                + "control characters"
+        case (_, .object): "an object"
+        case (_, .choice(let texts)): "null or one of " + texts.joined(separator: ", ")
+        }
     }
 
     /// The member is there, but is not what it must be.

@@ -60,7 +60,11 @@ package final class Ingest: Sendable {
         api = API(
             configuration: configuration, tokens: tokens, link: link, bounds: bounds,
             rates: RateGate(clientLimits: configuration.clientLimits, metrics: registry),
-            health: health, metrics: metrics, logger: logger)
+            health: health, metrics: metrics, logger: logger,
+            openAPI: Answer(
+                document: OpenAPIDocument(
+                    configuration, nowMilliseconds: wallClockMilliseconds()
+                ).text))
         group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
     }
 

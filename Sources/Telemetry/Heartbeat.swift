@@ -37,7 +37,8 @@ package struct Heartbeat: Hashable, Sendable, Codable {
         self.sentAtMilliseconds = sentAtMilliseconds
     }
 
-    private enum CodingKeys: String, CodingKey {
+    /// The members of the JSON form.
+    package enum CodingKeys: String, CodingKey, CaseIterable {
         case clientID = "client_id"
         case sentAtMilliseconds = "ts_ms"
         case receivedAtMilliseconds = "recv_ts_ms"

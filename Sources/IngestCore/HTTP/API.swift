@@ -17,6 +17,8 @@ struct API: Sendable {
     let health: HealthRegistry
     let metrics: IngestMetrics
     let logger: Logger
+    /// The answer to `GET /openapi.json`, made once.
+    let openAPI: Answer
 
     /// What becomes of a request by its head alone.
     enum Admission {
@@ -54,7 +56,8 @@ struct API: Sendable {
         return .closing(code, "the gzip body cannot be used: \(failure.description)")
     }
 
-    /// Judges a request before its body is read. `/health` and `/ready` are refused with their answers.
+    /// Judges a request before its body is read. What is only read, such as `/health`, is refused
+    /// with its answer.
     func admit(
         _ head: HTTPRequestHead, _ route: Route, identity: inout ConnectionIdentity,
         at now: NIODeadline
@@ -66,8 +69,8 @@ struct API: Sendable {
         guard route != .other else {
             return refusal(
                 .notFound,
-                "there is no such path; there are POST /events, POST /heartbeats, GET /health and "
-                    + "GET /ready")
+                "there is no such path; there are POST /events, POST /heartbeats, GET /health, "
+                    + "GET /ready and GET /openapi.json")
         }
         guard route.methods.contains(head.method) else {
             let methods = route.methods.map(\.rawValue).joined(separator: ", ")
@@ -80,6 +83,7 @@ struct API: Sendable {
         switch route {
         case .health: return .refused(Answer(health.liveness()))
         case .ready: return .refused(Answer(health.readiness()))
+        case .openAPI: return .refused(openAPI)
         case .events, .heartbeats, .other: return admitPost(head, route, &identity, now)
         }
     }

@@ -121,6 +121,11 @@ struct Answer {
             status: HTTPResponseStatus(statusCode: response.status), body: response.body)
     }
 
+    /// What can be read as it is.
+    init(document: String) {
+        self.init(status: .ok, .text(document))
+    }
+
     private init(status: HTTPResponseStatus, body: String) {
         self.init(status: status, .text(body))
     }

@@ -7,26 +7,36 @@ enum Route: String, CaseIterable {
     case heartbeats
     case health
     case ready
+    /// The description of the API.
+    case openAPI = "openapi"
     /// No path of the API.
     case other
+
+    /// The paths that lead to it, the usual one first.
+    var paths: [String] {
+        switch self {
+        case .events: ["/events", "/api/v1/events"]
+        case .heartbeats: ["/heartbeats", "/api/v1/heartbeats"]
+        case .health: ["/health"]
+        case .ready: ["/ready"]
+        case .openAPI: ["/openapi.json"]
+        case .other: []
+        }
+    }
+
+    private static let routes = allCases.flatMap { route in route.paths.map { ($0, route) } }
 
     /// The route of a request target, whose query does not matter.
     init(uri: String) {
         let path = uri.prefix { $0 != "?" }
-        switch path {
-        case "/events", "/api/v1/events": self = .events
-        case "/heartbeats", "/api/v1/heartbeats": self = .heartbeats
-        case "/health": self = .health
-        case "/ready": self = .ready
-        default: self = .other
-        }
+        self = Self.routes.first { $0.0 == path }?.1 ?? .other
     }
 
     /// The methods it answers.
     var methods: [HTTPMethod] {
         switch self {
         case .events, .heartbeats: [.POST]
-        case .health, .ready: [.GET, .HEAD]
+        case .health, .ready, .openAPI: [.GET, .HEAD]
         case .other: []
         }
     }

@@ -9,6 +9,10 @@ struct RateLimit: Hashable, Sendable {
     /// Nil when nothing limits.
     init?(perSecond: Int?, burstSeconds: Int) {
         guard let perSecond else { return nil }
+        self.init(perSecond: perSecond, burstSeconds: burstSeconds)
+    }
+
+    init(perSecond: Int, burstSeconds: Int) {
         self.perSecond = max(1, perSecond)
         self.burstSeconds = max(1, burstSeconds)
     }
