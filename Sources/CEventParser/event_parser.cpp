@@ -3,6 +3,7 @@
 #define SIMDJSON_EXCEPTIONS 0
 #include <simdjson.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -101,8 +102,10 @@ const KeyTable metric_keys(EP_FIRST_METRIC, EP_FIELD_COUNT - 1);
 struct Number {
     /// Not finite when the text stands for a number beyond double's range, or has too many digits.
     double value;
-    /// Set when `value` is an integer from -2^53 to 2^53.
+    /// Set when the number is an integer from -2^53 to 2^53.
     bool is_integer;
+    /// Then this one, exactly.
+    int64_t integer;
 };
 
 bool ends_token(uint8_t byte) {
@@ -113,6 +116,54 @@ bool ends_token(uint8_t byte) {
 }
 
 bool is_digit(uint8_t byte) { return uint8_t(byte - '0') < 10; }
+
+/// Whether a number of so many decimals is whole.
+bool is_whole(uint64_t mantissa, ptrdiff_t decimals) {
+    for (; decimals > 0 && mantissa != 0; --decimals) {
+        if (mantissa % 10 != 0) return false;
+        mantissa /= 10;
+    }
+    return true;
+}
+
+/// The integer that a well-formed number without sign stands for, of at most EP_DIGITS_MAX digits; false when it is none,
+/// or beyond 2^53. No double is involved: 2^53 + 1 would come out as 2^53, and two numbers of a session as one.
+bool read_integer(const uint8_t *p, const uint8_t *end, int64_t &integer) {
+    static_assert(EP_DIGITS_MAX <= 38, "as many digits as 128 bits hold");
+    unsigned __int128 mantissa = 0;
+    ptrdiff_t scale = 0;
+    bool is_behind_point = false;
+    for (; p != end && *p != 'e' && *p != 'E'; ++p) {
+        if (*p == '.') {
+            is_behind_point = true;
+            continue;
+        }
+        mantissa = mantissa * 10 + (*p - '0');
+        if (is_behind_point) --scale;
+    }
+    if (p != end) {
+        ++p;
+        const bool is_negative = *p == '-';
+        if (*p == '+' || *p == '-') ++p;
+        // Beyond this nothing but 0 is an integer in range.
+        ptrdiff_t exponent = 0;
+        for (; p != end; ++p) exponent = std::min<ptrdiff_t>(exponent * 10 + (*p - '0'), 1000);
+        scale += is_negative ? -exponent : exponent;
+    }
+    if (mantissa == 0) {
+        integer = 0;
+        return true;
+    }
+    for (; scale < 0; ++scale) {
+        if (mantissa % 10 != 0) return false;
+        mantissa /= 10;
+    }
+    const unsigned __int128 limit = uint64_t(integer_max);
+    for (; scale > 0 && mantissa <= limit; --scale) mantissa *= 10;
+    if (mantissa > limit) return false;
+    integer = int64_t(mantissa);
+    return true;
+}
 
 /// Reads a number as RFC 8259 writes it; false when it is none.
 bool read_number(const uint8_t *start, Number &number) {
@@ -150,23 +201,30 @@ bool read_number(const uint8_t *start, Number &number) {
 
     // 18 digits fit 64 bits, and up to 2^53 they fit a double.
     if (!has_exponent && digits <= 18 && mantissa <= uint64_t(integer_max)) {
-        number.value = double(mantissa) / powers[decimals];
-        if (is_negative) number.value = -number.value;
-    } else if (digits > EP_DIGITS_MAX) {
+        const double magnitude = double(mantissa) / powers[decimals];
+        number.value = is_negative ? -magnitude : magnitude;
+        // A quotient near 2^53 may be rounded to a whole one.
+        number.is_integer =
+            decimals == 0 || (std::trunc(magnitude) == magnitude && is_whole(mantissa, decimals));
+        number.integer = number.is_integer ? int64_t(number.value) : 0;
+        return true;
+    }
+    number.is_integer = false;
+    if (digits > EP_DIGITS_MAX) {
         // No measurement needs them, and implementations differ in what they make of them.
         number.value = std::numeric_limits<double>::infinity();
-    } else {
-        const auto result = std::from_chars(
-            reinterpret_cast<const char *>(start), reinterpret_cast<const char *>(p), number.value);
-        if (result.ec == std::errc::result_out_of_range) {
-            // Too small is as far out of range as too large: neither is a measurement.
-            number.value = std::numeric_limits<double>::infinity();
-        } else if (result.ec != std::errc()) {
-            return false;
-        }
+        return true;
     }
-    number.is_integer =
-        std::fabs(number.value) <= integer_max && std::trunc(number.value) == number.value;
+    const auto result = std::from_chars(
+        reinterpret_cast<const char *>(start), reinterpret_cast<const char *>(p), number.value);
+    if (result.ec == std::errc::result_out_of_range) {
+        // Too small is as far out of range as too large: neither is a measurement.
+        number.value = std::numeric_limits<double>::infinity();
+        return true;
+    }
+    if (result.ec != std::errc()) return false;
+    number.is_integer = read_integer(first_digit, p, number.integer);
+    if (is_negative) number.integer = -number.integer;
     return true;
 }
 
@@ -599,7 +657,7 @@ bool ep_parser::parse_integer(uint8_t field, ep_event &event, int64_t &value) {
     if (!read_number(start, number)) return fail("holds an ill-formed number");
     ++next;
     if (number.is_integer) {
-        value = int64_t(number.value);
+        value = number.integer;
         event.present |= 1u << field;
     } else {
         blame(event, EP_WRONG_TYPE, field);
