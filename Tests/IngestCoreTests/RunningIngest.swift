@@ -48,6 +48,19 @@ struct RunningIngest {
         return try client.response()
     }
 
+    /// The value of a series that has no labels, or whose labels are given.
+    func metric(_ series: String) -> Double? {
+        for line in metrics.render().split(separator: "\n") where line.hasPrefix("\(series) ") {
+            return Double(line.dropFirst(series.count + 1))
+        }
+        return nil
+    }
+
+    /// Whether nothing is held any more for connections and bodies that are gone.
+    func isIdle() -> Bool {
+        metric("qoe_ingest_inflight_bytes") == 0 && metric("qoe_ingest_connections") == 0
+    }
+
     /// All events of the stream, with the partition of the subject each came on.
     func storedEvents() throws -> [(partition: Int, event: Event)] {
         let connection = try NATSConnection(NATSOptions(urls: [nats.url], name: "test")) { _ in }
@@ -103,6 +116,7 @@ func withIngest(
                 Settings(IngestConfiguration.settings, values: values), coreCount: 2),
             metrics: metrics, health: health, logger: Logger(label: "test"))
         let bus = Task { try await ingest.busService().run() }
+        let log = Task { try await ingest.accessLogService()?.run() }
         let address = try await ingest.listen()
         let running = RunningIngest(
             nats: nats, health: health, metrics: metrics, ingest: ingest, tokensFile: tokensFile,
@@ -117,7 +131,9 @@ func withIngest(
         }
         await ingest.drain()
         bus.cancel()
+        log.cancel()
         try? await bus.value
+        try? await log.value
         try outcome.get()
     }
 }

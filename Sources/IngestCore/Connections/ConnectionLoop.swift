@@ -46,6 +46,7 @@ final class ConnectionLoop {
     /// Ends the regular work; on the loop.
     func stop() {
         sweep?.cancel()
+        receipts?.stop()
         log?.flush()
     }
 

@@ -10,7 +10,8 @@ final class SettledReceipts: Sendable {
     }
 
     private let eventLoop: any EventLoop
-    private let settled = Mutex<[Settled]>([])
+    /// Nil when the loop has ended and nobody is left to answer.
+    private let settled = Mutex<[Settled]?>([])
     /// Takes them on the loop.
     private let receiver: NIOLoopBound<ConnectionLoop>
 
@@ -22,18 +23,23 @@ final class SettledReceipts: Sendable {
     /// From any thread.
     func add(_ one: Settled) {
         let isFirst = settled.withLock { settled in
-            settled.append(one)
-            return settled.count == 1
+            settled?.append(one)
+            return settled?.count == 1
         }
         guard isFirst else { return }
         eventLoop.execute { [self] in
-            let all = settled.withLock { settled in
-                let all = settled
-                settled = []
-                settled.reserveCapacity(all.count)
+            let all = settled.withLock { settled -> [Settled] in
+                guard let all = settled else { return [] }
+                settled?.removeAll()
+                settled?.reserveCapacity(all.count)
                 return all
             }
             receiver.value.settle(all)
         }
+    }
+
+    /// Drops what is still to come; on the loop, before it ends.
+    func stop() {
+        settled.withLock { $0 = nil }
     }
 }
