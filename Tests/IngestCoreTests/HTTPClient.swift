@@ -2,7 +2,9 @@ import Glibc
 import Testing
 
 /// A connection of a test, on which it sends whatever bytes it likes and reads answers.
-final class HTTPClient {
+///
+/// One thread may send while another reads: they share nothing but the socket.
+final class HTTPClient: @unchecked Sendable {
     struct Response: Equatable {
         var status: Int
         /// Names in lower case.
