@@ -1,5 +1,6 @@
 import Blocks
 import Bus
+import Dispatch
 import Glibc
 import IngestCore
 import Logging
@@ -124,7 +125,9 @@ func withIngest(
         let outcome: Result<Void, any Error>
         do {
             if !startsBeforeNATS { try await waitUntilReady(health) }
-            try await body(running)
+            try await withTaskExecutorPreference(BlockingExecutor.shared) {
+                try await body(running)
+            }
             outcome = .success(())
         } catch {
             outcome = .failure(error)
@@ -135,6 +138,18 @@ func withIngest(
         try? await bus.value
         try? await log.value
         try outcome.get()
+    }
+}
+
+/// Threads for tests, which wait in system calls: Swift's own pool stays free for the ingest that they test.
+private final class BlockingExecutor: TaskExecutor {
+    static let shared = BlockingExecutor()
+
+    private let queue = DispatchQueue(label: "tests", attributes: .concurrent)
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        queue.async { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
     }
 }
 

@@ -39,7 +39,8 @@ import Testing
             }
             #expect(haveEnded)
             for series in series {
-                #expect((ingest.metric(series) ?? 0) >= Double(count / 3), "\(series)")
+                // Not a third each: one whose first byte comes late was idle.
+                #expect((ingest.metric(series) ?? 0) > 0, "\(series)")
             }
             slow.removeAll()
             #expect(eventually { ingest.isIdle() })

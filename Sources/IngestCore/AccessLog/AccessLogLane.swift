@@ -18,7 +18,7 @@ final class AccessLogLane {
 
     /// Lines are handed over when they are this long, or some time has passed.
     private static let handOverBytes = 64 << 10
-    /// Longest path or user agent that is kept, characters.
+    /// Longest path or user agent that is kept, Unicode scalars.
     private static let textMax = 256
     /// As other servers' logs have it: no status of HTTP is for this.
     private static let abandonedStatus: UInt = 499
@@ -74,6 +74,7 @@ final class AccessLogLane {
     private func add(_ name: StaticString, _ value: String?) {
         guard let value else { return }
         text += ",\"\(name)\":"
-        JSONText.append(String(value.prefix(Self.textMax)), to: &text)
+        // Not characters: one of them may be as long as its sender likes.
+        JSONText.append(String(value.unicodeScalars.prefix(Self.textMax)), to: &text)
     }
 }
