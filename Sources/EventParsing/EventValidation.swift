@@ -28,7 +28,7 @@ internal import Telemetry
             event.pointee.client_id, .clientID, bytesMax: EventLimits.clientIDBytesMax)
         guard unsafe mayPost(client) else {
             throw EventField.clientID.rejection(
-                "names a client that this token may not speak for", code: .forbidden)
+                "names a client that the sender may not speak for", code: .forbidden)
         }
         let target = try unsafe name(
             event.pointee.target, .target, bytesMax: EventLimits.targetBytesMax)

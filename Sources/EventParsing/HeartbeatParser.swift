@@ -60,7 +60,7 @@ package struct HeartbeatParser {
         var client = heartbeat.clientID.text
         guard client.withUTF8({ unsafe mayPost(UnsafeRawBufferPointer($0)) }) else {
             throw EventField.clientID.rejection(
-                "names a client that this token may not speak for", code: .forbidden)
+                "names a client that the sender may not speak for", code: .forbidden)
         }
         return heartbeat
     }

@@ -15,6 +15,7 @@ struct IngestMetrics: Sendable {
     private let publishDuration: Timer
     private let publishFailures: Counter
     let connectionsRefused: Counter
+    let requestsAbandoned: Counter
     private let closed: [ClosingReason: Counter]
     let tokenReloadFailures: Counter
     let certificateReloadFailures: Counter
@@ -52,6 +53,9 @@ struct IngestMetrics: Sendable {
             "qoe_ingest_connections_refused_total",
             help: "Connections closed at once because there were too many, in all or of an address."
         )
+        requestsAbandoned = registry.counter(
+            "qoe_ingest_requests_abandoned_total",
+            help: "Requests whose client was gone before its answer; they may be stored.")
         closed = Dictionary(
             ClosingReason.allCases.map { reason in
                 (

@@ -2,7 +2,9 @@ import Glibc
 import Testing
 
 /// A connection of a test, on which it sends whatever bytes it likes and reads answers.
-final class HTTPClient {
+///
+/// One thread may send while another reads: they share nothing but the socket.
+final class HTTPClient: @unchecked Sendable {
     struct Response: Equatable {
         var status: Int
         /// Names in lower case.
@@ -20,24 +22,64 @@ final class HTTPClient {
     /// How long an answer may take before the test fails.
     private static let limitSeconds = 30
 
-    init(port: Int) throws {
+    /// - Parameters:
+    ///   - source: The address to come from; any of the loopback unless given.
+    ///   - receiveBytesMax: What the kernel may hold of answers that nobody reads.
+    init(port: Int, from source: String? = nil, receiveBytesMax: Int32? = nil) throws {
         socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var limit = timeval(tv_sec: Self.limitSeconds, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = UInt16(port).bigEndian
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        let status = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
+        if var receiveBytesMax {
+            let byteCount = socklen_t(MemoryLayout<Int32>.size)
+            setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &receiveBytesMax, byteCount)
         }
+        if let source { _ = Self.withAddress(source, 0) { bind(socket, $0, $1) } }
+        let status = Self.withAddress("127.0.0.1", port) { connect(socket, $0, $1) }
         guard status == 0 else { throw Problem(description: "cannot connect: error \(errno)") }
     }
 
     deinit { close(socket) }
+
+    private static func withAddress(
+        _ host: String, _ port: Int, _ action: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) -> Int32 {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(port).bigEndian
+        address.sin_addr.s_addr = inet_addr(host)
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                action($0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+    }
+
+    /// Has the connection reset, not ended, when this is gone.
+    func resetsAtEnd() {
+        var linger = Glibc.linger(l_onoff: 1, l_linger: 0)
+        setsockopt(
+            socket, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))
+    }
+
+    /// Sends what the kernel takes at once.
+    ///
+    /// - Returns: How much that was.
+    func sendWithoutWaiting(_ bytes: [UInt8]) -> Int {
+        max(0, Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)))
+    }
+
+    /// The answers until the server closes.
+    func responsesUntilClose() throws -> [Response] {
+        var responses: [Response] = []
+        while try hasMore() { responses.append(try response()) }
+        return responses
+    }
+
+    private func hasMore() throws -> Bool {
+        if !received.isEmpty { return true }
+        return try receive()
+    }
 
     func send(_ text: String) throws {
         try send(Array(text.utf8))

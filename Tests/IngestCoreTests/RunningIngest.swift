@@ -1,5 +1,6 @@
 import Blocks
 import Bus
+import Dispatch
 import Glibc
 import IngestCore
 import Logging
@@ -46,6 +47,19 @@ struct RunningIngest {
         let client = try HTTPClient(port: port)
         try client.send("GET \(path) HTTP/1.1\r\nHost: test\r\n\r\n")
         return try client.response()
+    }
+
+    /// The value of a series that has no labels, or whose labels are given.
+    func metric(_ series: String) -> Double? {
+        for line in metrics.render().split(separator: "\n") where line.hasPrefix("\(series) ") {
+            return Double(line.dropFirst(series.count + 1))
+        }
+        return nil
+    }
+
+    /// Whether nothing is held any more for connections and bodies that are gone.
+    func isIdle() -> Bool {
+        metric("qoe_ingest_inflight_bytes") == 0 && metric("qoe_ingest_connections") == 0
     }
 
     /// All events of the stream, with the partition of the subject each came on.
@@ -103,6 +117,7 @@ func withIngest(
                 Settings(IngestConfiguration.settings, values: values), coreCount: 2),
             metrics: metrics, health: health, logger: Logger(label: "test"))
         let bus = Task { try await ingest.busService().run() }
+        let log = Task { try await ingest.accessLogService()?.run() }
         let address = try await ingest.listen()
         let running = RunningIngest(
             nats: nats, health: health, metrics: metrics, ingest: ingest, tokensFile: tokensFile,
@@ -110,15 +125,31 @@ func withIngest(
         let outcome: Result<Void, any Error>
         do {
             if !startsBeforeNATS { try await waitUntilReady(health) }
-            try await body(running)
+            try await withTaskExecutorPreference(BlockingExecutor.shared) {
+                try await body(running)
+            }
             outcome = .success(())
         } catch {
             outcome = .failure(error)
         }
         await ingest.drain()
         bus.cancel()
+        log.cancel()
         try? await bus.value
+        try? await log.value
         try outcome.get()
+    }
+}
+
+/// Threads for tests, which wait in system calls: Swift's own pool stays free for the ingest that they test.
+private final class BlockingExecutor: TaskExecutor {
+    static let shared = BlockingExecutor()
+
+    private let queue = DispatchQueue(label: "tests", attributes: .concurrent)
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        queue.async { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
     }
 }
 

@@ -8,8 +8,11 @@ final class ArrivalCounter: ChannelInboundHandler {
     /// Whether anything came since the last whole request.
     private(set) var hasBytesSinceMark = false
     private(set) var firstSinceMark = NIODeadline.now()
+    /// Of the whole connection.
+    private(set) var byteCount = 0
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        byteCount += unwrapInboundIn(data).readableBytes
         if !hasBytesSinceMark {
             hasBytesSinceMark = true
             firstSinceMark = .now()
@@ -22,5 +25,10 @@ final class ArrivalCounter: ChannelInboundHandler {
     /// What the same bytes hold behind it is not seen: the next ones count again.
     func mark() {
         hasBytesSinceMark = false
+    }
+
+    /// Nothing was read for a while: time begins anew for a request of which a part is there.
+    func restart() {
+        firstSinceMark = .now()
     }
 }

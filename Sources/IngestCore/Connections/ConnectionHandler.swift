@@ -41,6 +41,8 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
     /// Counts the bytes on their way to the decoder.
     private let arrivals: ArrivalCounter
     private var context: ChannelHandlerContext?
+    /// Of the client; kept, since a connection that has ended has none.
+    private var address: SocketAddress?
     private var expected = Expected.head
     /// Without an answer, or with one that waits for those before it.
     private var pending = CircularBuffer<Exchange>()
@@ -60,6 +62,8 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
     private var unwritableSince: NIODeadline?
     /// Whether the answer to the last request is written.
     private var isEnding = false
+    /// Whether all that was written has left, and the client has but to close.
+    private var isOutputClosed = false
 
     /// How long a client that was answered for the last time may take to close.
     private static let endingLimit = TimeAmount.seconds(2)
@@ -67,6 +71,10 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
     private static let slowBodyGrace = TimeAmount.seconds(5)
     /// Requests of one connection that are served at the same time; then it is read no further.
     private static let pipelinedMax = 64
+    /// What a body may come with beside its bytes, before that counts: one read may hold other requests.
+    private static let overheadFreeBytes = 128 << 10
+    /// Bytes on the wire for each byte of a body: the smallest chunks need 6.
+    private static let overheadRatioMax = 16
 
     init(loop: ConnectionLoop, arrivals: ArrivalCounter) {
         api = loop.api
@@ -79,6 +87,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        address = context.remoteAddress
         loop.add(self)
     }
 
@@ -94,7 +103,11 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
 
     private func leave() {
         loop.remove(self)
-        for exchange in pending { release(exchange) }
+        for exchange in pending {
+            api.metrics.requestsAbandoned.increment()
+            loop.log?.addAbandoned(exchange, from: address)
+            release(exchange)
+        }
         pending.removeAll()
         if case .body = expected { dropBody() }
         expected = .nothing
@@ -113,10 +126,10 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
                 end(exchange, with: answer)
             }
         case (.end, .body(let request)):
-            expectHead()
+            expectNext(behind: request.exchange)
             process(request)
         case (.end, .restOfBody(let exchange, let answer)):
-            expectHead()
+            expectNext(behind: exchange)
             finish(exchange, with: answer)
         default:
             break
@@ -125,6 +138,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         isInChannelRead = false
+        lookAtOverhead()
         flush()
         context.fireChannelReadComplete()
     }
@@ -167,6 +181,8 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // What comes behind an error of the decoder, which is being answered.
+        if case .dataReceivedInErrorState = error as? ByteToMessageDecoderError { return }
         guard let error = error as? HTTPParserError else {
             // Many clients close without the last words that TLS asks for.
             if case .uncleanShutdown = error as? NIOSSLError {
@@ -176,9 +192,10 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
             context.close(promise: nil)
             return
         }
+        // Refused already, or behind the last request.
+        if case .nothing = expected { return }
         api.metrics.countClosed(.malformed)
-        // The decoder says no more, and what comes is no request. NIO closes when this returns, unless something is
-        // still to be answered.
+        // The decoder says no more, and what comes is no request.
         let isTooLarge = error == .headerOverflow
         endInput(
             with: isTooLarge
@@ -210,11 +227,16 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         waitsSince = now
         requestCount += 1
         let exchange = Exchange(head, route: Route(uri: head.uri), at: now, on: self)
+        exchange.arrivedByteCount = arrivals.byteCount
         if isDraining || requestCount >= api.configuration.requestsPerConnectionMax {
             exchange.keepsAlive = false
         }
         pending.append(exchange)
-        let expectsContinue = head.headers.first(name: "expect")?.lowercased() == "100-continue"
+        // An older client that says so means something else (RFC 9110, section 10.1.1).
+        let expectsContinue =
+            head.version.minor >= 1
+            && head.headers.first(name: "expect").map { withoutBlanks($0).lowercased() }
+                == "100-continue"
         switch api.admit(head, exchange.route, identity: &identity, at: now) {
         case .refused(let answer) where answer.closes || expectsContinue:
             // Whether a client that waits for 100 sends its body after all is not known: what follows
@@ -262,6 +284,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         }
         let count = body.readableBytes - before
         guard api.bounds.addBytes(count) else {
+            api.metrics.countRejection(.serviceUnavailable)
             var answer = Answer.unavailable("too many bytes wait to be stored")
             answer.closes = true
             end(exchange, with: answer)
@@ -279,7 +302,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
             do throws(GzipInflater.Failure) {
                 try inflater.finish()
             } catch {
-                finish(exchange, with: api.answer(error))
+                end(exchange, with: api.answer(error))
                 return
             }
         }
@@ -294,7 +317,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
             receipt: loop.receipt(for: exchange))
         let result =
             exchange.route == .heartbeats
-            ? loop.intake.postHeartbeat(&body, post, from: context?.remoteAddress?.ipAddress)
+            ? loop.intake.postHeartbeat(&body, post, from: address?.ipAddress)
             : loop.intake.post(&body, as: request.form, post)
         exchange.client = result.client
         switch result.step {
@@ -314,13 +337,15 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
             finish(exchange, with: whenStored())
         case .failure(let error):
             api.metrics.countPublishFailure()
+            api.metrics.countRejection(.serviceUnavailable)
             api.logger.debug("a request could not be stored: \(error)")
             finish(exchange, with: .unavailable("the events could not be stored"))
         }
     }
 
-    private func expectHead() {
-        expected = .head
+    /// The request is whole. Behind a last one nothing is served: its answer says that the connection ends.
+    private func expectNext(behind exchange: Exchange) {
+        expected = exchange.keepsAlive ? .head : .nothing
         waitsSince = .now()
         arrivals.mark()
     }
@@ -344,6 +369,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
 
     /// Answers what cannot be read as a request, behind all that could.
     private func endInput(with answer: Answer) {
+        if let code = answer.code { api.metrics.countRejection(code) }
         switch expected {
         case .head:
             let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "")
@@ -385,7 +411,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
                 isHEAD: exchange.isHEAD, to: &bytes)
             context.write(wrapOutboundOut(bytes), promise: nil)
             api.metrics.countAnswer(exchange.route, status: answer.status.code)
-            loop.log?.add(exchange, answer, answerByteCount: count, from: context.remoteAddress)
+            loop.log?.add(exchange, answer, answerByteCount: count, from: address)
             waitsSince = .now()
             scheduleFlush()
             if answer.status == .accepted { failpoint(.ingestAnswerWritten) { flush() } }
@@ -411,8 +437,12 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         // Closing both directions with bytes unread would make the kernel reset the connection, and
         // the client might never see the answer.
         context.writeAndFlush(wrapOutboundOut(ByteBuffer())).assumeIsolated().whenComplete { _ in
+            self.isOutputClosed = true
+            self.waitsSince = .now()
             context.close(mode: .output, promise: nil)
         }
+        // For the same reason: a client that sent much ahead has bytes waiting.
+        releaseRead()
     }
 
     private func sendContinue() {
@@ -441,6 +471,9 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
             context.channel.isWritable
         else { return }
         isReadHeld = false
+        // The client was not the one who was slow.
+        waitsSince = .now()
+        arrivals.restart()
         context.read()
     }
 
@@ -452,9 +485,11 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         let waited = now - waitsSince
         if let unwritableSince, now - unwritableSince > api.requestTimeout {
             close(context, .slowReader)
-        } else if isEnding {
+        } else if isOutputClosed {
             if waited > Self.endingLimit { context.close(promise: nil) }
-        } else {
+        } else if isEnding {
+            if waited > api.requestTimeout { close(context, .slowReader) }
+        } else if !isReadHeld {
             lookAtInput(waited, context)
         }
         flush()
@@ -487,7 +522,27 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         let isSlow = waited > Self.slowBodyGrace && Double(exchange.receivedByteCount) < wanted
         guard isLate || isSlow else { return }
         api.metrics.countClosed(.slowBody)
+        api.metrics.countRejection(.requestTimeout)
         end(exchange, with: .closing(.requestTimeout, "the request took too long to arrive"))
+    }
+
+    /// Ends a body whose chunks are mostly extensions or trailers, which no bound of the body's length would end.
+    private func lookAtOverhead() {
+        let exchange: Exchange
+        switch expected {
+        case .body(let request): exchange = request.exchange
+        case .restOfBody(let refused, _): exchange = refused
+        case .head, .nothing: return
+        }
+        let bytes = arrivals.byteCount - exchange.arrivedByteCount
+        guard
+            bytes - Self.overheadFreeBytes > exchange.receivedByteCount * Self.overheadRatioMax
+        else { return }
+        api.metrics.countClosed(.malformed)
+        api.metrics.countRejection(.invalidRequest)
+        end(
+            exchange,
+            with: .closing(.invalidRequest, "the request's chunks hold too little of its body"))
     }
 
     private func close(_ context: ChannelHandlerContext, _ reason: ClosingReason) {

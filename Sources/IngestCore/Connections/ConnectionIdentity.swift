@@ -60,6 +60,6 @@ struct ConnectionIdentity {
         guard let space = field.utf8.firstIndex(of: UInt8(ascii: " ")),
             field[..<space].lowercased() == "bearer"
         else { return nil }
-        return field[space...].drop { $0 == " " }
+        return withoutBlanks(field)[space...].drop { $0 == " " }
     }
 }

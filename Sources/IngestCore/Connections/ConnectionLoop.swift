@@ -2,6 +2,7 @@ internal import Bus
 internal import EventParsing
 internal import Gzip
 internal import NIOCore
+internal import OwnedThreads
 
 /// What the connections of one event loop share. Used on that loop only.
 final class ConnectionLoop {
@@ -19,6 +20,7 @@ final class ConnectionLoop {
     private var sweep: RepeatedTask?
     /// Itself, for what runs when outcomes were handled.
     private let state: NIOLoopBoundBox<ConnectionLoop?>
+    private let hasEnded = Monitor(false)
     /// Outcomes of receipts, brought here from the publisher's thread.
     private let completions: CompletionQueue
     /// Was given something without being woken in this turn of the loop.
@@ -39,10 +41,14 @@ final class ConnectionLoop {
         self.log = log
         intake = EventIntake(api)
         let state = NIOLoopBoundBox<ConnectionLoop?>(nil, eventLoop: eventLoop)
-        completions = CompletionQueue { queue in
-            eventLoop.execute {
-                queue.run()
-                state.value?.flushWritten()
+        completions = CompletionQueue { [hasEnded] queue in
+            hasEnded.withLock { hasEnded in
+                // Nobody is left to answer.
+                guard !hasEnded else { return }
+                eventLoop.execute {
+                    queue.run()
+                    state.value?.flushWritten()
+                }
             }
         }
         self.state = state
@@ -59,6 +65,7 @@ final class ConnectionLoop {
     /// Ends the regular work; on the loop.
     func stop() {
         sweep?.cancel()
+        hasEnded.withLock { $0 = true }
         state.value = nil
         log?.flush()
     }

@@ -10,6 +10,8 @@ final class Exchange {
     private(set) var connection: ConnectionHandler?
     /// Of the body, as sent.
     var receivedByteCount = 0
+    /// Of the connection when the head was whole, and what came with it.
+    var arrivedByteCount = 0
     /// Counted in the bounds and not yet given back.
     var heldByteCount = 0
     /// Whether another request may follow.
@@ -26,7 +28,9 @@ final class Exchange {
         self.head = head
         self.route = route
         beganAt = moment
-        keepsAlive = head.isKeepAlive && !head.headers.contains(name: "upgrade")
+        // The decoder reads nothing behind what may change the protocol, although it never does here.
+        keepsAlive =
+            head.isKeepAlive && head.method != .CONNECT && !head.headers.contains(name: "upgrade")
         connection = on
     }
 

@@ -64,6 +64,7 @@ struct API: Sendable {
     ) -> Admission {
         if let answer = framingProblem(head) {
             metrics.countRejection(.invalidRequest)
+            metrics.countClosed(.malformed)
             return .refused(answer)
         }
         guard route != .other else {
@@ -104,7 +105,7 @@ struct API: Sendable {
                     + caller.role.rawValue)
         }
         let codings = head.headers["content-encoding"]
-        let coding = codings.first?.lowercased() ?? "identity"
+        let coding = codings.first.map { withoutBlanks($0).lowercased() } ?? "identity"
         guard codings.count <= 1, coding == "identity" || coding == "gzip" else {
             return refusal(
                 .unsupportedMediaType, "send the body with Content-Encoding gzip, or without any")
@@ -117,8 +118,9 @@ struct API: Sendable {
                 route == .events
                     ? "send application/json or application/x-ndjson" : "send application/json")
         }
-        if let text = head.headers.first(name: "content-length"), let count = Int(text),
-            count > configuration.bodyBytesMax
+        // Digits only, and perhaps more than fit.
+        if let text = head.headers.first(name: "content-length"),
+            Int(withoutBlanks(text)) ?? .max > configuration.bodyBytesMax
         {
             return .refused(tooLarge)
         }
@@ -133,21 +135,52 @@ struct API: Sendable {
         return .admitted(caller, form, isCompressed: coding == "gzip")
     }
 
-    /// What is wrong with how the request is delimited; what follows on the connection is not to be trusted.
+    /// What is wrong with how the request is delimited or addressed; what follows on the connection is not to be
+    /// trusted, since a proxy may have understood it otherwise (RFC 9112, section 11.2).
     private func framingProblem(_ head: HTTPRequestHead) -> Answer? {
-        let headers = head.headers
         guard head.version.major == 1 else {
             return .closing(.invalidRequest, "the request is not HTTP/1.1")
         }
-        if head.version.minor >= 1, headers["host"].count != 1 {
+        let isHTTP10 = head.version.minor < 1
+        var hostCount = 0
+        var lengthCount = 0
+        var codingCount = 0
+        var isGood = true
+        // Once over all fields; most are told apart by their names' lengths.
+        for (name, value) in head.headers {
+            switch name.utf8.count {
+            case 4 where name.lowercased() == "host":
+                hostCount += 1
+                isGood = isGood && withoutBlanks(value).utf8.allSatisfy(Self.isHostByte)
+            case 14 where name.lowercased() == "content-length":
+                lengthCount += 1
+                let digits = withoutBlanks(value).utf8
+                isGood = isGood && !digits.isEmpty && digits.allSatisfy { 0x30...0x39 ~= $0 }
+            case 17 where name.lowercased() == "transfer-encoding":
+                codingCount += 1
+                isGood = isGood && !isHTTP10 && withoutBlanks(value).lowercased() == "chunked"
+            default: break
+            }
+        }
+        guard hostCount == 1 || isHTTP10 && hostCount == 0 else {
             return .closing(.invalidRequest, "the request must have one Host header field")
         }
-        let codings = headers["transfer-encoding"]
-        let isChunked = codings.count == 1 && codings[0].lowercased() == "chunked"
-        guard codings.isEmpty || isChunked && !headers.contains(name: "content-length") else {
-            return .closing(.invalidRequest, "the request's length cannot be told")
+        guard isGood, lengthCount + codingCount <= 1 else {
+            return .closing(
+                .invalidRequest, "the request's length or host cannot be told for certain")
         }
         return nil
+    }
+
+    /// Whether a host and port may hold the byte (RFC 3986, section 3.2.2, without what is percent-encoded).
+    private static func isHostByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
+        case UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: ":"),
+            UInt8(ascii: "["), UInt8(ascii: "]"):
+            true
+        default: false
+        }
     }
 
     private func refusal(_ code: RejectionCode, _ message: String) -> Admission {
@@ -161,4 +194,13 @@ func wallClockMilliseconds() -> Int64 {
     var moment = timespec()
     clock_gettime(CLOCK_REALTIME, &moment)
     return Int64(moment.tv_sec) * 1000 + Int64(moment.tv_nsec) / 1_000_000
+}
+
+/// A field's value; the decoder leaves the blanks behind it, which are no part of it (RFC 9112, section 5.1).
+func withoutBlanks(_ value: String) -> Substring {
+    var value = Substring(value)
+    while let last = value.utf8.last, last == UInt8(ascii: " ") || last == UInt8(ascii: "\t") {
+        value.removeLast()
+    }
+    return value
 }

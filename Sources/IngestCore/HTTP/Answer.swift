@@ -142,7 +142,7 @@ struct Answer {
         let areAllForbidden = outcome.rejected.allSatisfy { $0.rejection.code == .forbidden }
         return areAllForbidden
             ? EventRejection(
-                .forbidden, "this token may not speak for the client of any event of the body")
+                .forbidden, "the sender may not speak for the client of any event of the body")
             : EventRejection(.invalidRequest, "no event of the body was accepted; see 'rejected'")
     }
 

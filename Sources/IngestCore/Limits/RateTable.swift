@@ -63,10 +63,18 @@ final class RateTable: Sendable {
     private let bucketsMax: Int
     private let shards: [Shard]
 
-    private final class Shard: Sendable {
+    private struct Buckets {
         /// When a bucket is full again, nanoseconds of a monotonic clock.
-        let fullAt = Mutex<[Key: Int64]>([:])
+        var fullAt: [Key: Int64] = [:]
+        var sweptAt = Int64.min
     }
+
+    private final class Shard: Sendable {
+        let buckets = Mutex(Buckets())
+    }
+
+    /// Full buckets are looked for no more often, however many newcomers find no room, nanoseconds.
+    private static let sweepInterval: Int64 = 100_000_000
 
     private static let shardCount = 16
 
@@ -75,11 +83,11 @@ final class RateTable: Sendable {
         shards = (0..<Self.shardCount).map { _ in Shard() }
     }
 
-    var bucketCount: Int { shards.reduce(0) { $0 + $1.fullAt.withLock { $0.count } } }
+    var bucketCount: Int { shards.reduce(0) { $0 + $1.buckets.withLock { $0.fullAt.count } } }
 
     /// Whether the bucket has anything left; nil when it has.
     func excess(_ key: Key, _ limit: RateLimit, at now: Int64) -> RateExcess? {
-        let fullAt = shard(of: key).fullAt.withLock { $0[key] } ?? now
+        let fullAt = shard(of: key).buckets.withLock { $0.fullAt[key] } ?? now
         let wait = fullAt &- now &- limit.burstNanoseconds
         return wait >= 0
             ? RateExcess(rule: key.rule, limit: limit, waitNanoseconds: wait &+ 1) : nil
@@ -88,15 +96,26 @@ final class RateTable: Sendable {
     /// Takes `count` from the bucket, which may then owe.
     func take(_ count: Int, from key: Key, _ limit: RateLimit, at now: Int64) {
         let cost = limit.nanoseconds(of: count)
-        shard(of: key).fullAt.withLock { fullAt in
-            if fullAt.count >= bucketsMax / Self.shardCount, fullAt[key] == nil {
-                fullAt = fullAt.filter { $0.value > now }
+        shard(of: key).buckets.withLock { buckets in
+            if buckets.fullAt[key] == nil, !Self.makeRoom(in: &buckets, bucketsMax, at: now) {
                 // Every bucket is in use: a newcomer goes unlimited rather than somebody limited go free.
-                guard fullAt.count < bucketsMax / Self.shardCount else { return }
+                return
             }
-            let (moment, overflows) = max(fullAt[key] ?? now, now).addingReportingOverflow(cost)
-            fullAt[key] = overflows ? .max : moment
+            let (moment, overflows) = max(buckets.fullAt[key] ?? now, now)
+                .addingReportingOverflow(cost)
+            buckets.fullAt[key] = overflows ? .max : moment
         }
+    }
+
+    private static func makeRoom(
+        in buckets: inout Buckets, _ bucketsMax: Int, at now: Int64
+    ) -> Bool {
+        let countMax = max(1, bucketsMax / shardCount)
+        if buckets.fullAt.count < countMax { return true }
+        guard buckets.sweptAt <= now &- sweepInterval else { return false }
+        buckets.sweptAt = now
+        buckets.fullAt = buckets.fullAt.filter { $0.value > now }
+        return buckets.fullAt.count < countMax
     }
 
     private func shard(of key: Key) -> Shard {
