@@ -209,16 +209,18 @@ package final class Ingest: Sendable {
         }
         failpoint(.ingestDraining)
         try? await server.withLock { $0.take() }?.close()
-        let open = connections.all
-        for channel in open {
-            // Idle connections close at once and others behind their answer.
-            channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
-        }
         let deadline = Task {
             try await Task.sleep(for: configuration.drainTimeout)
             for channel in connections.all { channel.close(promise: nil) }
         }
-        for channel in open { try? await channel.closeFuture.get() }
+        // Again, since one that was accepted last may only now be there.
+        while case let open = connections.all, !open.isEmpty {
+            for channel in open {
+                // Idle connections close at once and others behind their answer.
+                channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+            }
+            for channel in open { try? await channel.closeFuture.get() }
+        }
         deadline.cancel()
         // A loop that has ended would never answer.
         let ending = loops.withLock { loops in

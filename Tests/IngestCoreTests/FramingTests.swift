@@ -188,7 +188,7 @@ import Testing
                 "\(line)\r\nHost: test\r\n\(fields)\r\n"
             }
             return [
-                .goesOn(get("GET http://test/health HTTP/1.1"), 404),
+                .goesOn(get("GET http://test/health HTTP/1.1"), 200),
                 .goesOn(get("OPTIONS * HTTP/1.1"), 404), .goesOn(get("GET /events HTTP/1.1"), 405),
                 .goesOn(get("DELETE /events HTTP/1.1"), 405),
                 .goesOn(get("POST /health HTTP/1.1", "Content-Length: 3\r\n") + "abc", 405),

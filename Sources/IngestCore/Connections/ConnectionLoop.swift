@@ -31,9 +31,9 @@ final class ConnectionLoop {
     /// How often the deadlines of all connections are looked at.
     private static let sweepInterval = TimeAmount.milliseconds(100)
     /// Most buffers and inflaters that are kept for later requests.
-    private static let sparesMax = 64
+    private static let sparesMax = 32
     /// A buffer that grew beyond this is not kept.
-    private static let keptBodyBytesMax = 1 << 20
+    private static let keptBodyBytesMax = 256 << 10
 
     init(_ eventLoop: any EventLoop, api: API, log: AccessLogLane?) {
         self.eventLoop = eventLoop

@@ -28,7 +28,11 @@ enum Route: String, CaseIterable {
 
     /// The route of a request target, whose query does not matter.
     init(uri: String) {
-        let path = uri.prefix { $0 != "?" }
+        var path = uri.prefix { $0 != "?" }
+        // The absolute form, which clients of a proxy use, must be understood (RFC 9112, section 3.2.2).
+        if path.utf8.first != UInt8(ascii: "/"), let authority = path.firstRange(of: "://") {
+            path = path[authority.upperBound...].drop { $0 != "/" }
+        }
         self = Self.routes.first { $0.0 == path }?.1 ?? .other
     }
 
