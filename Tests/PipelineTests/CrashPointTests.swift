@@ -19,7 +19,8 @@ private let chosenPoints = environment["QOE_CRASHPOINTS"].map { text in
 
 @Suite(.serialized) struct CrashPointTests {
     @Test(arguments: firstSeed..<firstSeed + seedCount)
-    func `a program killed at any named point loses and repeats nothing`(seed: UInt64) async throws {
+    func `a program killed at any named point loses and repeats nothing`(seed: UInt64) async throws
+    {
         try await withTemporaryFolder { folder in
             try await onOwnThread("crash points") {
                 var run = try CrashPointRun(folder: folder, seed: seed)
