@@ -87,8 +87,8 @@ import Testing
             #expect(try client.response().status == 404)
             await ingest.ingest.drain()
             #expect(
-                try eventually {
-                    text = try String(contentsOfFile: path, encoding: .utf8)
+                eventually {
+                    text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
                     return text.split(separator: "\n").count == 2
                 })
         }

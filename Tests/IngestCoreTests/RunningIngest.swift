@@ -116,8 +116,12 @@ func withIngest(
             configuration: IngestConfiguration(
                 Settings(IngestConfiguration.settings, values: values), coreCount: 2),
             metrics: metrics, health: health, logger: Logger(label: "test"))
-        let bus = Task { try await ingest.busService().run() }
-        let log = Task { try await ingest.accessLogService()?.run() }
+        let bus = Task(executorPreference: BlockingExecutor.shared) {
+            try await ingest.busService().run()
+        }
+        let log = Task(executorPreference: BlockingExecutor.shared) {
+            try await ingest.accessLogService()?.run()
+        }
         let address = try await ingest.listen()
         let running = RunningIngest(
             nats: nats, health: health, metrics: metrics, ingest: ingest, tokensFile: tokensFile,
