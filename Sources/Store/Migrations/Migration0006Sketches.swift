@@ -29,7 +29,9 @@ let migration0006Sketches = Migration(
                     AND bucket < cardinality(qoe_sketch_values())) = count(*)
             INTO compact, fits, is_valid
             FROM (SELECT element >> 40 AS bucket, sum(element & 1099511627775) AS total
-                FROM unnest(elements) AS element GROUP BY element >> 40) AS buckets;
+                -- Unnested in the list, which needs no copy of all elements as in FROM.
+                FROM (SELECT unnest(elements) AS element) AS unnested
+                GROUP BY element >> 40) AS buckets;
             IF NOT is_valid THEN
                 RAISE EXCEPTION 'not a sketch: an element is NULL, counts nothing or has a bucket that does not exist'
                     USING ERRCODE = 'data_exception',
@@ -50,7 +52,7 @@ let migration0006Sketches = Migration(
             'The sketch of elements in any order and number: counts of equal buckets added, ascending. A count above 2^40 - 1 takes several elements of its bucket.';
 
         -- Appends and compacts now and then: bounded memory, and one GROUP BY for hundreds of rows.
-        -- 2048 is more than the buckets that values of all metrics can be in (up to 3.6e12 millionths:
+        -- 2048 is well above the buckets that values of all metrics can be in (up to 3.6e12 millionths:
         -- some 1460), so that there is always room to append to.
         CREATE FUNCTION qoe_sketch_append(state bigint[], sketch bigint[]) RETURNS bigint[]
         LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
