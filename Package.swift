@@ -218,7 +218,10 @@ let package = Package(
         tests("Postgres", ["OwnedThreads", "PrivateServers", "TestKit"]),
         tests(
             "Store",
-            ["OwnedThreads", "Postgres", "PrivateServers", "Telemetry", "TestKit", "Windowing"]),
+            [
+                "OwnedThreads", "Postgres", "PrivateServers", "Sketches", "Telemetry", "TestKit",
+                "Windowing",
+            ]),
         tests(
             "Bus",
             ["Blocks", "Telemetry", "NATSClient", "OwnedThreads", "PrivateServers", "TestKit"]),

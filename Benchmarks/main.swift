@@ -40,6 +40,7 @@ struct Arguments {
 
 let allParts = [
     "parsing", "core", "sketches", "state", "aggregator", "ingest", "durable", "whole", "memory",
+    "sql",
 ]
 let usage = """
     usage: benchmarks [--short] [--only PART,…]
@@ -81,6 +82,19 @@ if parts.contains("state") {
     var benchmark = StateBenchmark()
     if let cellCounts { benchmark.cellCounts = cellCounts }
     benchmark.run()
+}
+if parts.contains("sql") {
+    var benchmark = SQLBenchmark()
+    if isShort {
+        benchmark.rowCount = 100_000
+        benchmark.rounds = 1
+    }
+    do {
+        try benchmark.run()
+    } catch {
+        print("sql: \(error)")
+        exit(1)
+    }
 }
 if parts.contains("aggregator") {
     var benchmark = AggregatorBenchmark()

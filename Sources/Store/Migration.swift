@@ -21,6 +21,6 @@ struct Migration: Sendable {
     /// The whole history, in order.
     static let all = [
         migration0001Aggregates, migration0002Progress, migration0003Fleet, migration0004Recovery,
-        migration0005DeadLetters,
+        migration0005DeadLetters, migration0006Sketches,
     ]
 }

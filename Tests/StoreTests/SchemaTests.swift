@@ -91,7 +91,7 @@ import Testing
         #expect(
             Migration.all.map(\.checksum) == [
                 "f491db2d2bfd2564", "0aa68cd6cd77062b", "6d3b8ed197e47836", "feb9b408f6518560",
-                "3a7d070291273514",
+                "3a7d070291273514", "79659736881d8764",
             ])
     }
 
