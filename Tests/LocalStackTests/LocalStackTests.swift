@@ -95,25 +95,30 @@ private func countOf(_ client: String) -> String {
     }
 }
 
-/// Posts one event as the printed `curl` command does.
+/// Posts one event as the printed `curl` command does; after a 503 the same again, as the answer asks for.
 private func post(_ addresses: LocalStack.Addresses, client: String) throws {
-    let curl = Process()
-    curl.executableURL = URL(fileURLWithPath: "/usr/bin/curl")
-    let output = Pipe()
-    curl.standardOutput = output
     let event = """
         {"schema_version":1,"event_id":"\(UUID().uuidString)","client_id":"\(client)",\
         "target":"https://example.com","ts_ms":\(Int64(Date().timeIntervalSince1970 * 1000)),\
         "timing_measurements":{"dns_ms":15.3,"ttfb_ms":125.8}}
         """
-    curl.arguments = [
-        "-sS", "-o", "/dev/null", "-w", "%{http_code}", "http://\(addresses.api)/events",
-        "-H", "Authorization: Bearer \(addresses.token)", "-H", "Content-Type: application/json",
-        "-d", event,
-    ]
-    try curl.run()
-    curl.waitUntilExit()
-    let status = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    var status = ""
+    _ = try eventually(within: .seconds(60)) {
+        let curl = Process()
+        curl.executableURL = URL(fileURLWithPath: "/usr/bin/curl")
+        let output = Pipe()
+        curl.standardOutput = output
+        curl.arguments = [
+            "-sS", "-o", "/dev/null", "-w", "%{http_code}", "http://\(addresses.api)/events",
+            "-H", "Authorization: Bearer \(addresses.token)",
+            "-H", "Content-Type: application/json", "-d", event,
+        ]
+        try curl.run()
+        curl.waitUntilExit()
+        status = String(
+            decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        return status != "503"
+    }
     #expect(status == "202")
 }
 
