@@ -1,8 +1,8 @@
 internal import Bus
 internal import CoreMetrics
 internal import EventParsing
-internal import NIOCore
 internal import FoundationEssentials
+internal import NIOCore
 internal import ServiceKit
 
 /// The metrics of `ingest`; all series are made at the start, so that the hot path only counts.
@@ -10,7 +10,7 @@ struct IngestMetrics: Sendable {
     private let requests: [[Counter]]
     private let accepted: Counter
     private let heartbeats: Counter
-    private let rejected: [Counter]
+    private let rejected: [RejectionCode: Counter]
     private let bodyBytes: Counter
     private let publishDuration: Timer
     private let publishFailures: Counter
@@ -35,12 +35,9 @@ struct IngestMetrics: Sendable {
         heartbeats = registry.counter(
             "qoe_ingest_heartbeats_accepted_total",
             help: "Heartbeats that JetStream has acknowledged.")
-        rejected = RejectionCode.allCases.map { code in
-            registry.counter(
-                "qoe_ingest_rejected_total",
-                help: "Events, and requests as a whole, that were refused, by code.",
-                labels: [("code", code.rawValue)])
-        }
+        rejected = registry.counters(
+            "qoe_ingest_rejected_total",
+            help: "Events, and requests as a whole, that were refused, by code.", label: "code")
         bodyBytes = registry.counter(
             "qoe_ingest_body_bytes_total", help: "Bytes of request bodies received.")
         publishDuration = registry.timer(
@@ -56,16 +53,10 @@ struct IngestMetrics: Sendable {
         requestsAbandoned = registry.counter(
             "qoe_ingest_requests_abandoned_total",
             help: "Requests whose client was gone before its answer; they may be stored.")
-        closed = Dictionary(
-            ClosingReason.allCases.map { reason in
-                (
-                    reason,
-                    registry.counter(
-                        "qoe_ingest_connections_closed_total",
-                        help: "Connections that were ended for the client's fault, by reason.",
-                        labels: [("reason", reason.rawValue)])
-                )
-            }, uniquingKeysWith: { first, _ in first })
+        closed = registry.counters(
+            "qoe_ingest_connections_closed_total",
+            help: "Connections that were ended for the client's fault, by reason.",
+            label: "reason")
         certificateReloadFailures = registry.counter(
             "qoe_ingest_certificate_reload_failures_total",
             help: "Times that bad certificates were refused and the old ones kept.")
@@ -125,8 +116,7 @@ struct IngestMetrics: Sendable {
     }
 
     func countRejection(_ code: RejectionCode) {
-        guard let index = RejectionCode.allCases.firstIndex(of: code) else { return }
-        rejected[index].increment()
+        rejected[code]?.increment()
     }
 
     func countDurable(eventCount: Int, after duration: TimeAmount) {

@@ -113,3 +113,13 @@ import Testing
         }
     }
 }
+
+extension TokenStore {
+    func entry(of text: some StringProtocol, at moment: Date) -> TokenEntry? {
+        proof(of: text, at: moment)?.entry
+    }
+
+    func proof(of text: some StringProtocol, at moment: Date) -> Proof? {
+        Array(text.utf8).withUnsafeBytes { proof(of: $0, at: moment) }
+    }
+}

@@ -184,11 +184,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         // What comes behind an error of the decoder, which is being answered.
         if case .dataReceivedInErrorState = error as? ByteToMessageDecoderError { return }
         guard let error = error as? HTTPParserError else {
-            // Many clients close without the last words that TLS asks for.
-            if case .uncleanShutdown = error as? NIOSSLError {
-            } else {
-                api.metrics.countClosed(error is NIOSSLError ? .tls : .failed)
-            }
+            if let reason = Self.reason(of: error) { api.metrics.countClosed(reason) }
             context.close(promise: nil)
             return
         }
@@ -202,6 +198,14 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
                 ? .closing(.headersTooLarge, "the request's head is too large")
                 : .closing(.invalidRequest, "the request is not HTTP/1.1"))
         flush()
+    }
+
+    /// Why an error ends the connection; nil when many clients end theirs like that.
+    private static func reason(of error: any Error) -> ClosingReason? {
+        guard let error = error as? NIOSSLError else { return .failed }
+        // Without the last words that TLS asks for.
+        if case .uncleanShutdown = error { return nil }
+        return .tls
     }
 
     private var isBehindLastRequest: Bool {
@@ -265,7 +269,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         owesContinue = false
         exchange.receivedByteCount += part.readableBytes
         guard exchange.receivedByteCount <= api.configuration.bodyBytesMax else {
-            end(exchange, with: api.tooLarge)
+            end(exchange, with: api.refuseTooLarge())
             return
         }
         let before = body.readableBytes
@@ -275,7 +279,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
                     try inflater.inflate(bytes) { body.writeBytes($0) }
                 }
             } catch {
-                end(exchange, with: api.answer(error))
+                end(exchange, with: api.refuse(error))
                 return
             }
         } else {
@@ -302,7 +306,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
             do throws(GzipInflater.Failure) {
                 try inflater.finish()
             } catch {
-                end(exchange, with: api.answer(error))
+                end(exchange, with: api.refuse(error))
                 return
             }
         }

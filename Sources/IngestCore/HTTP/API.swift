@@ -42,14 +42,15 @@ struct API: Sendable {
         ConnectionIdentity(tokens: tokens) { [configuration] in configuration.limits(of: $0) }
     }
 
-    var tooLarge: Answer {
+    /// The answer to a body that is too long, which is counted; the connection ends with it.
+    func refuseTooLarge() -> Answer {
         metrics.countRejection(.payloadTooLarge)
         return .closing(
             .payloadTooLarge, "the body is longer than \(configuration.bodyBytesMax) bytes")
     }
 
-    /// The answer to a body whose compression is wrong; the connection ends with it.
-    func answer(_ failure: GzipInflater.Failure) -> Answer {
+    /// The answer to a body whose compression is wrong, which is counted; the connection ends with it.
+    func refuse(_ failure: GzipInflater.Failure) -> Answer {
         let isTooLarge = failure.code == .tooLarge || failure.code == .ratioTooHigh
         let code: RejectionCode = isTooLarge ? .payloadTooLarge : .invalidRequest
         metrics.countRejection(code)
@@ -122,7 +123,7 @@ struct API: Sendable {
         if let text = head.headers.first(name: "content-length"),
             Int(withoutBlanks(text)) ?? .max > configuration.bodyBytesMax
         {
-            return .refused(tooLarge)
+            return .refused(refuseTooLarge())
         }
         if let excess = rates.excess(caller, at: Int64(clamping: now.uptimeNanoseconds)) {
             metrics.countRejection(.rateLimitExceeded)

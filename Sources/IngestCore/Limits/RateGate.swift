@@ -24,16 +24,9 @@ final class RateGate: Sendable {
 
     init(clientLimits: RateLimits, metrics registry: PrometheusRegistry) {
         self.clientLimits = clientLimits
-        refused = Dictionary(
-            RateRule.allCases.map { rule in
-                (
-                    rule,
-                    registry.counter(
-                        "qoe_ingest_rate_limited_total",
-                        help: "Requests that got 429, by the limit that they met.",
-                        labels: [("limit", rule.rawValue)])
-                )
-            }, uniquingKeysWith: { first, _ in first })
+        refused = registry.counters(
+            "qoe_ingest_rate_limited_total",
+            help: "Requests that got 429, by the limit that they met.", label: "limit")
         registry.gauge(
             "qoe_ingest_rate_buckets", help: "Tokens and clients whose rates are followed."
         ) { [table] in Double(table.bucketCount) }

@@ -57,20 +57,7 @@ final class TokenStore: Sendable {
     /// When the tokens in use were read.
     var loaded: Date { current.withLock { $0.loaded } }
 
-    /// The entry of a token, or nil when it is malformed, unknown, wrong or expired.
-    func entry(of text: some StringProtocol, at moment: Date) -> TokenEntry? {
-        proof(of: text, at: moment)?.entry
-    }
-
-    /// As ``entry(of:at:)``, for whoever is shown the same token again and again.
-    func proof(of text: some StringProtocol, at moment: Date) -> Proof? {
-        let found = text.utf8.withContiguousStorageIfAvailable {
-            proof(of: UnsafeRawBufferPointer($0), at: moment)
-        }
-        return found ?? Array(text.utf8).withUnsafeBytes { proof(of: $0, at: moment) }
-    }
-
-    /// As ``entry(of:at:)``, of the UTF-8 bytes of a token; allocates nothing.
+    /// The proof of the UTF-8 bytes of a token, or nil when it is malformed, unknown, wrong or expired; allocates nothing.
     func proof(of text: UnsafeRawBufferPointer, at moment: Date) -> Proof? {
         let (table, generation) = current.withLock { ($0.table, $0.generation) }
         return table.entry(of: text, at: moment).map { entry, end in

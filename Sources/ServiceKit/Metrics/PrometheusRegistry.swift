@@ -73,6 +73,17 @@ package final class PrometheusRegistry: Sendable {
         return Counter(label: name, dimensions: labels, factory: self)
     }
 
+    /// A counter for each case of a type, told apart by one label.
+    package func counters<Case>(
+        _ name: String, help: String, label: String
+    ) -> [Case: Counter]
+    where Case: CaseIterable & Hashable & RawRepresentable, Case.RawValue == String {
+        Dictionary(
+            Case.allCases.map { one in
+                (one, counter(name, help: help, labels: [(label, one.rawValue)]))
+            }, uniquingKeysWith: { first, _ in first })
+    }
+
     /// A value that goes up and down; not shown until it is first set.
     package func gauge(_ name: String, help: String, labels: [(String, String)] = []) -> Meter {
         describe(name, help)
