@@ -42,7 +42,32 @@ package struct AggregatorConfiguration: Sendable {
             "trim-interval", .durationIn(.milliseconds(100)...(.seconds(3600))), default: "60s",
             help: "How often the streams are looked at: one that is half full loses the oldest of "
                 + "what all partitions have committed, since a full one refuses new events."),
+        Setting(
+            "rollup-interval", .durationIn(.seconds(1)...(.seconds(86_400))), default: "5m",
+            help: "How long a changed hour waits until agg_1h and agg_dim_1h follow, so that one "
+                + "reading of its minutes serves many changes; days wait four times as long."),
+        Setting(
+            "retention-1m", .durationIn(.seconds(86_400)...(.seconds(36_500 * 86_400))),
+            default: "30d",
+            help: "How long minutes are kept, and a day longer; whole days are removed. Not "
+                + "shorter than --retention of ingest, or what it lets in late may find its "
+                + "minute gone and miss the hour."),
+        Setting(
+            "retention-1h", .durationIn(.seconds(86_400)...(.seconds(36_500 * 86_400))),
+            default: "365d",
+            help: "How long hours are kept; whole months are removed."),
+        Setting(
+            "retention-1d", .durationIn(.seconds(86_400)...(.seconds(36_500 * 86_400))),
+            help: "How long days are kept; whole years are removed. Unless set, for ever."),
+        Setting(
+            "retention-ledgers", .durationIn(.seconds(31 * 86_400)...(.seconds(36_500 * 86_400))),
+            default: "365d",
+            help: "How long the sessions of a silent probe are known, by which its events are "
+                + "recognised when they come again, and dead letters after they were forwarded."),
     ]
+
+    /// How soon hours and days follow, and how long everything is kept.
+    var housekeeping: Housekeeper.Policy
 
     /// Over all partitions.
     package var cellCountMax: Int
@@ -70,6 +95,11 @@ package struct AggregatorConfiguration: Sendable {
         cellCountMax = settings.integer("cells-max")
         recentIDCountMax = settings.integer("recent-ids-max")
         trimInterval = settings.duration("trim-interval")
+        housekeeping = Housekeeper.Policy(
+            rollupInterval: settings.duration("rollup-interval"),
+            minutes: settings.duration("retention-1m"), hours: settings.duration("retention-1h"),
+            days: settings.optionalDuration("retention-1d"),
+            ledgers: settings.duration("retention-ledgers"))
     }
 
     /// The same after a restart, and another for each instance of a machine.

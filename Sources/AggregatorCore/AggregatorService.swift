@@ -17,6 +17,8 @@ package struct AggregatorService: Sendable {
 
     /// How long one turn of a worker may wait for messages, and so for a shutdown to be noticed.
     private static let turnLimit = Duration.milliseconds(250)
+    /// How long the making of one rollup may take.
+    private static let rollupLimit = Duration.seconds(1800)
     /// Between two tries to find the stream.
     private static let retryInterval = Duration.seconds(1)
 
@@ -32,11 +34,20 @@ package struct AggregatorService: Sendable {
 
     /// The service with all its threads.
     package func makeService() throws -> ThreadService {
-        ThreadService(try makeThreads())
+        // Rollups can be left at any moment; a last flush should not.
+        let rollupInterrupt = try PostgresInterrupt()
+        return ThreadService(
+            try makeThreads(rollupInterrupt), onStop: { rollupInterrupt.trigger() })
     }
 
     /// What runs on the service's threads, each with its name.
     package func makeThreads() throws -> [(name: String, body: ThreadService.Body)] {
+        try makeThreads(PostgresInterrupt())
+    }
+
+    private func makeThreads(
+        _ rollupInterrupt: PostgresInterrupt
+    ) throws -> [(name: String, body: ThreadService.Body)] {
         let interrupt = try PostgresInterrupt()
         let connector = NATSConnector(
             NATSOptions(urls: configuration.natsURLs, name: "qoe-aggregator"),
@@ -67,7 +78,17 @@ package struct AggregatorService: Sendable {
         let heartbeats: ThreadService.Body = { stop in
             runHeartbeats(connector: connector, database: makeDatabase(), until: stop)
         }
-        return workers + [("heartbeats", heartbeats)]
+        let housekeeping: ThreadService.Body = { [configuration, metrics, logger] stop in
+            // Readiness is about counting; what fails here has metrics of its own.
+            let database = StoreConnection(
+                url: configuration.database, interrupt: rollupInterrupt, witness: witness,
+                answerLimit: Self.rollupLimit, health: nil, logger: logger)
+            Housekeeper(
+                database: database, policy: configuration.housekeeping,
+                metrics: HousekeepingMetrics(factory: metrics.factory), logger: logger
+            ).run(until: stop)
+        }
+        return workers + [("heartbeats", heartbeats), ("housekeeping", housekeeping)]
     }
 
     private func runWorker(

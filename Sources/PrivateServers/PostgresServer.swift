@@ -190,6 +190,8 @@ extension PostgresServer {
                 let secret = password.map { " PASSWORD '\($0)'" } ?? ""
                 try connection.execute("CREATE ROLE \(settings.role) LOGIN CREATEDB\(secret)")
             }
+            // The schema's roles are made by its migration; older data was made before that.
+            try connection.execute("ALTER ROLE \(settings.role) CREATEROLE")
             if try connection.query(
                 "SELECT 1 FROM pg_database WHERE datname = '\(settings.database)'"
             ).rowCount == 0 {

@@ -15,12 +15,16 @@ package final class AggregateStore {
     ///
     /// A transaction that stands still is ended by the server, so that a frozen owner cannot hold
     /// its row, and a statement that runs or waits too long is given up.
-    package init(_ connection: PostgresConnection) throws(PostgresError) {
+    ///
+    /// - Parameter statementTimeout: How long a statement may run.
+    package init(
+        _ connection: PostgresConnection, statementTimeout: Duration = .seconds(30)
+    ) throws(PostgresError) {
         self.connection = connection
         try connection.execute(
             """
             SET idle_in_transaction_session_timeout = '3s';
-            SET statement_timeout = '30s';
+            SET statement_timeout = \(statementTimeout.milliseconds);
             SET lock_timeout = '5s';
             SET timezone = 'UTC';
             -- Raised, never lowered: a cluster may ask for more than "on".
@@ -29,6 +33,12 @@ package final class AggregateStore {
             """)
         cellType = try connection.typeID(of: "qoe_cell")
     }
+
+    /// The hours and days, on this connection.
+    package var rollups: RollupStore { RollupStore(connection) }
+
+    /// What is kept how long, on this connection.
+    package var retention: RetentionStore { RetentionStore(connection) }
 
     /// The identity of the server behind the connection.
     package func serverIdentity() throws(PostgresError) -> ServerIdentity {

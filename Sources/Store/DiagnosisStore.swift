@@ -113,17 +113,26 @@ package final class DiagnosisStore {
         parameters.append(arrayOf: sorted) { $0.updatedAt }
         parameters.append(PostgresTimestamp(milliseconds: first.startMilliseconds))
         parameters.append(PostgresTimestamp(milliseconds: last.startMilliseconds))
-        return try connection.query(Self.writeLabels, parameters).affectedRows
+        var row = try connection.query(Self.writeLabels, parameters).only()
+        return Int(clamping: try row.next(Int64.self))
     }
 
     static let writeLabels = PostgresStatement(
         "write_labels",
         """
-        UPDATE agg_1m AS t SET diagnosis_label = l.label, diagnosed_at = l.updated_at
-        FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::timestamptz[])
-            AS l (client_id, target, window_start_ts, label, updated_at)
-        WHERE t.client_id = l.client_id AND t.target = l.target
-            AND t.window_start_ts = l.window_start_ts AND t.updated_at = l.updated_at
-            AND t.window_start_ts BETWEEN $6 AND $7
+        WITH labelled AS (
+            UPDATE agg_1m AS t SET diagnosis_label = l.label, diagnosed_at = l.updated_at
+            FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::timestamptz[])
+                AS l (client_id, target, window_start_ts, label, updated_at)
+            WHERE t.client_id = l.client_id AND t.target = l.target
+                AND t.window_start_ts = l.window_start_ts AND t.updated_at = l.updated_at
+                AND t.window_start_ts BETWEEN $6 AND $7
+            RETURNING t.window_start_ts
+        ), queued AS (
+            -- The hour's label is made of its minutes'.
+            INSERT INTO rollup_queue (level, window_start_ts)
+            SELECT DISTINCT '1h', date_trunc('hour', window_start_ts, 'UTC') FROM labelled
+        )
+        SELECT count(*) FROM labelled
         """)
 }

@@ -8,6 +8,9 @@ struct Migration: Sendable {
     let version: Int32
     /// A word or two.
     let name: String
+    /// Whether it runs as the role `qoe_owner`, which every database has from version 7 on, so that what it
+    /// makes belongs to that role whoever migrates.
+    var runsAsOwner = false
     /// Any number of statements, run in one transaction.
     let sql: String
 
@@ -21,6 +24,7 @@ struct Migration: Sendable {
     /// The whole history, in order.
     static let all = [
         migration0001Aggregates, migration0002Progress, migration0003Fleet, migration0004Recovery,
-        migration0005DeadLetters, migration0006Sketches,
+        migration0005DeadLetters, migration0006Sketches, migration0007Roles,
+        migration0008Rollups, migration0009Views,
     ]
 }

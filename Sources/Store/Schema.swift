@@ -42,8 +42,20 @@ package struct Schema: Sendable {
     /// - Throws: ``SchemaError``; what ran before the failing migration stays.
     package func migrate(_ connection: PostgresConnection) throws(SchemaError) -> [Int32] {
         var done: [Int32] = []
-        while let version = try migrateOne(connection) { done.append(version) }
-        return done
+        var lockTries = 0
+        while true {
+            do {
+                guard let version = try migrateOne(connection) else { return done }
+                done.append(version)
+                lockTries = 0
+            } catch {
+                guard error.isLockConflict, lockTries < Self.lockTriesMax else { throw error }
+                lockTries += 1
+                try attempt { () throws(PostgresError) in
+                    try connection.execute("SELECT pg_sleep(\(Self.lockPauseSeconds))")
+                }
+            }
+        }
     }
 
     /// All migrations, with what the database says of them.
@@ -70,13 +82,20 @@ package struct Schema: Sendable {
     /// How long one migration, or waiting for another program's, may take.
     private static let timeout: Duration = .seconds(3_600)
 
+    /// How long a migration waits for a table that is in use, and with it everybody who wants the table
+    /// after it; then it lets them pass and tries again.
+    private static let lockTimeoutMilliseconds = 1_000
+    private static let lockPauseSeconds = 1
+    /// Some minutes in all: longer than a query that an operator waits for.
+    private static let lockTriesMax = 300
+
     /// Runs the first migration that is missing, if one is.
     private func migrateOne(_ connection: PostgresConnection) throws(SchemaError) -> Int32? {
         let usual = connection.timeout
         connection.timeout = Self.timeout
         defer { connection.timeout = usual }
         var refusal: SchemaError?
-        let version = try attempt { () throws(PostgresError) in
+        let version = try attempt(unless: { refusal }) { () throws(PostgresError) in
             try connection.transaction { () throws(PostgresError) -> Int32? in
                 try connection.execute("SELECT pg_advisory_xact_lock(\(Self.lockKey))")
                 let applied = try Self.applied(connection)
@@ -89,6 +108,16 @@ package struct Schema: Sendable {
                 guard applied.count < migrations.count else { return nil }
                 let next = migrations[applied.count]
                 if applied.isEmpty { try connection.execute(Self.ledger) }
+                // A lock that is not free yet holds up everybody who comes later.
+                try connection.execute("SET LOCAL lock_timeout = \(Self.lockTimeoutMilliseconds)")
+                if next.runsAsOwner {
+                    do throws(PostgresError) {
+                        try connection.execute("SET LOCAL ROLE qoe_owner")
+                    } catch {
+                        if error.code == .server(.insufficientPrivilege) { refusal = .notOwner }
+                        throw error
+                    }
+                }
                 try connection.execute(next.sql)
                 var parameters = PostgresParameters()
                 parameters.append(next.version)
@@ -145,13 +174,15 @@ package struct Schema: Sendable {
         }
     }
 
+    /// - Parameter refusal: What is wrong when more is known than PostgreSQL says.
     private func attempt<Value>(
+        unless refusal: () -> SchemaError? = { nil },
         _ body: () throws(PostgresError) -> Value
     ) throws(SchemaError) -> Value {
         do {
             return try body()
         } catch {
-            throw .postgres(error)
+            throw refusal() ?? .postgres(error)
         }
     }
 }

@@ -24,7 +24,9 @@ private let schema = PostgresTemplate { url in
         DO $$
         DECLARE partition regclass;
         BEGIN
-            FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'agg_1m'::regclass
+            FOR partition IN SELECT inhrelid FROM pg_inherits
+                WHERE inhparent IN ('agg_1m'::regclass, 'agg_1h'::regclass, 'agg_1d'::regclass,
+                    'agg_dim_1h'::regclass, 'agg_dim_1d'::regclass)
             LOOP
                 EXECUTE format('DROP TABLE %s', partition);
             END LOOP;

@@ -202,3 +202,104 @@ import Windowing
         }
     }
 }
+
+@Suite struct FirstQuestionTests {
+    private func cell(_ stages: [ErrorStage?], ttfb: Double) -> Cell {
+        var cell = Cell()
+        for stage in stages {
+            cell.count(errorStage: stage, isLate: false)
+            if stage == nil, let value = MetricValue(ttfb, of: .ttfb) {
+                cell.insert(value, of: .ttfb)
+            }
+        }
+        return cell
+    }
+
+    /// Runs `body` with cells of the last minutes.
+    private func withMinutes(
+        _ cells: [(CellKey, Cell)], _ body: (PostgresConnection) throws -> Void
+    ) throws {
+        try withOwnedPartition { store, ownership, url in
+            let connection = try connect(url)
+            try connection.execute(
+                "SELECT qoe_ensure_partitions((now() - interval '1 day')::date, now()::date + 1)")
+            let rows = cells.map { CellRow(key: $0.0, cell: $0.1, lastSequence: 1) }
+            _ = try store.flush(batch(from: 0, to: 1, cells: rows), by: ownership)
+            try connection.execute(
+                """
+                UPDATE agg_1m SET window_start_ts = date_trunc('minute', now())
+                    - (window_start_ts - '2024-03-01 00:00+00')
+                """)
+            try body(connection)
+        }
+    }
+
+    private func text(_ connection: PostgresConnection, _ columns: String, _ view: String) throws
+        -> [String]
+    {
+        try connection.query("SELECT concat_ws(' ', \(columns)) FROM \(view)").rows.map { row in
+            var row = row
+            return try row.next(String.self)
+        }
+    }
+
+    @Test func `the worst come first, over all of their rows`() throws {
+        try withMinutes([
+            (key("c1", "good", minute: 1), cell([nil, nil, nil, nil], ttfb: 20)),
+            (key("c2", "good", minute: 1), cell([nil, nil, nil, nil], ttfb: 20)),
+            (key("c1", "slow", minute: 1), cell([nil, nil], ttfb: 900)),
+            (key("c2", "bad", minute: 2), cell([nil, .dns, .tcp, .tcp], ttfb: 10)),
+            (key("c2", "past", minute: 30), cell([.dns], ttfb: 10)),
+        ]) { connection in
+            #expect(
+                try text(connection, "target, clients, events, error_pct", "worst_targets_now")
+                    == ["bad 1 4 75.00", "slow 1 2 0.00", "good 2 8 0.00"])
+            #expect(
+                try text(connection, "client_id, targets, events, error_pct", "worst_clients_now")
+                    == ["c2 2 8 37.50", "c1 2 6 0.00"])
+            let slow = try single(
+                connection, "SELECT ttfb_p95 FROM worst_targets_now WHERE target = 'slow'",
+                Double.self)
+            #expect(abs(slow - 900) <= 9)
+            #expect(
+                try text(connection, "target, stage, errors, error_pct, clients", "errors_by_stage")
+                    == ["bad tcp 2 50.00 1", "bad dns 1 25.00 1", "past dns 1 100.00 1"])
+        }
+    }
+
+    @Test func `rates say what became of what was read`() throws {
+        try withOwnedPartition { store, ownership, url in
+            var progress = batch(from: 0, to: 1).progress
+            #expect(
+                try text(connect(url), "coalesce(late_pct::text, 'none')", "event_rates") == [
+                    "none"
+                ])
+            progress.counters.events = 200
+            progress.counters.counted = 150
+            progress.counters.duplicates = 48
+            progress.counters.rejected = 2
+            progress.counters.late = 3
+            var session = SessionRow(key: SessionKey(client: "c", session: .zero), lastSequence: 1)
+            for number in [1, 2, 4] as [UInt64] {
+                session.events += session.counted.insert(number) == .inserted ? 1 : 0
+            }
+            session.duplicates = 1
+            let flush = FlushBatch(
+                expectedSequence: 0, progress: progress, cells: [], sessions: [session],
+                deadLetters: [])
+            _ = try store.flush(flush, by: ownership)
+            let connection = try connect(url)
+            #expect(
+                try text(connection, "duplicate_pct, late_pct, rejected_pct", "event_rates")
+                    == ["24.000 2.000 1.000"])
+            #expect(
+                try text(
+                    connection, "client_id, events, duplicate_pct, missing, missing_pct",
+                    "client_rates") == ["c 3 25.000 1 25.000"])
+            #expect(
+                try text(
+                    connection, "partitions, slowest_partition, unowned, behind_s > 0", "freshness")
+                    == ["1 3 0 t"])
+        }
+    }
+}

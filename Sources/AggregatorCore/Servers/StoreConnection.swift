@@ -9,23 +9,29 @@ internal import Store
 /// Used from one owned thread.
 final class StoreConnection {
     /// How long one answer of the database may take: two of them fit into a graceful shutdown.
-    private static let answerLimit = Duration.seconds(8)
+    private static let answerLimitUsual = Duration.seconds(8)
 
     private let url: PostgresConnectionString
     private let interrupt: PostgresInterrupt
-    private let health: HealthRegistry
+    private let answerLimit: Duration?
+    private let health: HealthRegistry?
     private let logger: Logger
     private let witness: TimelineWitness
     private var store: AggregateStore?
     private var systemIdentifier: Int64?
+    private var isReportedFailing = false
 
     /// Counts the connections made, so that what is known of the old one can be forgotten.
     private(set) var connectionCount = 0
 
+    /// - Parameters:
+    ///   - answerLimit: How long one answer may take, and the server work on a statement, when that is not usual.
+    ///   - health: Where it is told whether the database works; nil for work that readiness does not depend on.
     init(
         url: PostgresConnectionString, interrupt: PostgresInterrupt, witness: TimelineWitness,
-        health: HealthRegistry, logger: Logger
+        answerLimit: Duration? = nil, health: HealthRegistry?, logger: Logger
     ) {
+        self.answerLimit = answerLimit
         self.url = url
         self.interrupt = interrupt
         self.witness = witness
@@ -39,7 +45,9 @@ final class StoreConnection {
     ) throws(TablesError) -> Value {
         let store = try connected()
         do {
-            return try body(store)
+            let value = try body(store)
+            reportReady()
+            return value
         } catch {
             throw failure(error)
         }
@@ -51,7 +59,9 @@ final class StoreConnection {
     ) throws(TablesError) -> Value {
         let store = try connected()
         do {
-            return try body(store)
+            let value = try body(store)
+            reportReady()
+            return value
         } catch {
             switch error {
             case .fenced: throw .fenced(partition: partition)
@@ -65,7 +75,7 @@ final class StoreConnection {
         let connection: PostgresConnection
         do throws(PostgresError) {
             connection = try PostgresConnection(
-                to: url, timeout: Self.answerLimit, interrupt: interrupt)
+                to: url, timeout: answerLimit ?? Self.answerLimitUsual, interrupt: interrupt)
         } catch {
             throw failure(error)
         }
@@ -79,7 +89,12 @@ final class StoreConnection {
         let opened: AggregateStore
         let found: ServerIdentity
         do throws(PostgresError) {
-            opened = try AggregateStore(connection)
+            opened =
+                if let answerLimit {
+                    try AggregateStore(connection, statementTimeout: answerLimit)
+                } else {
+                    try AggregateStore(connection)
+                }
             found = try opened.serverIdentity()
         } catch {
             throw failure(error)
@@ -88,7 +103,8 @@ final class StoreConnection {
         systemIdentifier = found.systemIdentifier
         store = opened
         connectionCount += 1
-        health.report("postgres", .ready)
+        isReportedFailing = true
+        reportReady()
         logger.info("connected to PostgreSQL", metadata: ["host": "\(connection.host ?? "")"])
         return opened
     }
@@ -108,15 +124,27 @@ final class StoreConnection {
         }
     }
 
+    /// What failed before works again, on the same connection or another.
+    private func reportReady() {
+        guard isReportedFailing else { return }
+        isReportedFailing = false
+        health?.report("postgres", .ready)
+    }
+
+    private func reportFailing(_ reason: String) {
+        isReportedFailing = true
+        health?.report("postgres", .failing(reason: reason))
+    }
+
     private func refuse(_ reason: String) -> TablesError {
-        health.report("postgres", .failing(reason: reason))
+        reportFailing(reason)
         return .unavailable(reason)
     }
 
     /// What a failure means, after forgetting a connection that is of no more use.
     private func failure(_ error: PostgresError) -> TablesError {
         if error.needsNewConnection { store = nil }
-        health.report("postgres", .failing(reason: error.description))
+        reportFailing(error.description)
         switch error.retry {
         case .retriable: return .unavailable(error.description)
         case .unknownOutcome: return .unknownOutcome(error.description)
