@@ -1,6 +1,7 @@
 internal import Glibc
 package import Postgres
 package import ServiceKit
+package import Store
 
 /// What can be set on an aggregator.
 package struct AggregatorConfiguration: Sendable {
@@ -66,8 +67,9 @@ package struct AggregatorConfiguration: Sendable {
                 + "recognised when they come again, and dead letters after they were forwarded."),
     ]
 
-    /// How soon hours and days follow, and how long everything is kept.
-    var housekeeping: Housekeeper.Policy
+    /// How long a changed hour waits to be made again.
+    package var rollupInterval: Duration
+    package var retention: RetentionPolicy
 
     /// Over all partitions.
     package var cellCountMax: Int
@@ -95,8 +97,8 @@ package struct AggregatorConfiguration: Sendable {
         cellCountMax = settings.integer("cells-max")
         recentIDCountMax = settings.integer("recent-ids-max")
         trimInterval = settings.duration("trim-interval")
-        housekeeping = Housekeeper.Policy(
-            rollupInterval: settings.duration("rollup-interval"),
+        rollupInterval = settings.duration("rollup-interval")
+        retention = RetentionPolicy(
             minutes: settings.duration("retention-1m"), hours: settings.duration("retention-1h"),
             days: settings.optionalDuration("retention-1d"),
             ledgers: settings.duration("retention-ledgers"))

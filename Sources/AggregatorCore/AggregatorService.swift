@@ -84,7 +84,8 @@ package struct AggregatorService: Sendable {
                 url: configuration.database, interrupt: rollupInterrupt, witness: witness,
                 answerLimit: Self.rollupLimit, health: nil, logger: logger)
             Housekeeper(
-                database: database, policy: configuration.housekeeping,
+                database: database, rollupInterval: configuration.rollupInterval,
+                retention: configuration.retention,
                 metrics: HousekeepingMetrics(factory: metrics.factory), logger: logger
             ).run(until: stop)
         }

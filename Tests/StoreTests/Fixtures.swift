@@ -106,3 +106,13 @@ func single<Value: PostgresType>(
     var row = try #require(try connection.query(sql).first)
     return try row.next(type)
 }
+
+/// Runs `body` with the URL of a login of its own that is a member of `qoe_writer` and of nothing else.
+func withWriterLogin(_ url: String, _ body: (String) throws -> Void) throws {
+    let name = "writer_\(UInt32.random(in: 0 ... .max))"
+    let connection = try connect(url)
+    try connection.execute("CREATE ROLE \(name) LOGIN PASSWORD 'secret' IN ROLE qoe_writer")
+    defer { try? connection.execute("DROP ROLE \(name)") }
+    let parts = url.split(separator: "@", maxSplits: 1)
+    try body("postgresql://\(name):secret@\(parts[1])")
+}

@@ -165,6 +165,50 @@ private let firstDayEnd = PostgresTimestamp(milliseconds: fixtureStartMillisecon
         }
     }
 
+    @Test func `keeping retention makes what is to be made and removes the rest`() throws {
+        try withOwnedPartition { store, ownership, url in
+            try fill(store, ownership)
+            // The log has been counted to the first minute of March: a day and an hour behind is February's last.
+            let hour = Duration.seconds(3600)
+            let policy = RetentionPolicy(
+                minutes: .zero, hours: hour * 24 * 365, days: nil, ledgers: hour * 24 * 365)
+            let retention = Retention(store, policy: policy, stream: "EVENTS")
+            #expect(try retention.removable() == [])
+            try connect(url).execute(
+                "UPDATE partition_progress SET complete_through = '2024-03-02 00:00+00'")
+            #expect(try retention.removable()?.map(\.name) == ["agg_1m_20240229"])
+            let report = try retention.keep()
+            #expect(report.removedPartitions == ["agg_1m_20240229"])
+            #expect(report.forgottenRows == ["window_changes": 1])
+            #expect(!report.wasBusy && !report.lacksOwnership && !report.isWaitingForRollups)
+            let hours = "SELECT count(*) FROM agg_1h"
+            #expect(try single(connect(url), hours, Int64.self) == 1)
+            #expect(try retention.keep().removedPartitions == [])
+            // Nobody knows what waits in a log that has not been read.
+            let unread = Retention(store, policy: policy, stream: "OTHERS")
+            #expect(try unread.keep().isLogUnknown)
+        }
+    }
+
+    @Test func `without the owner's rights retention says so and removes nothing`() throws {
+        try withOwnedPartition { store, ownership, url in
+            try fill(store, ownership)
+            let connection = try connect(url)
+            try connection.execute(
+                "UPDATE partition_progress SET complete_through = '2024-03-02 00:00+00'")
+            try withWriterLogin(url) { login in
+                let policy = RetentionPolicy(
+                    minutes: .zero, hours: .seconds(86_400 * 365), days: nil,
+                    ledgers: .seconds(86_400 * 365))
+                let limited = try AggregateStore(connect(login))
+                let report = try Retention(limited, policy: policy, stream: "EVENTS").keep()
+                #expect(report.lacksOwnership && report.removedPartitions == [])
+            }
+            #expect(try single(connection, "SELECT count(*) FROM agg_1m", Int64.self) == 2)
+            #expect(try store.retention.removeRetired() == ["agg_1m_20240229"])
+        }
+    }
+
     @Test func `partitions exist ahead of time`() throws {
         try withSchema { url in
             let retention = try AggregateStore(connect(url)).retention

@@ -28,34 +28,36 @@ private func retryingConflicts(_ body: () throws -> Void) throws {
 
 @Suite struct RoleTests {
     @Test func `a writer can do all that aggregator and diagnoser do`() throws {
-        try withRoles { database in
-            let store = try AggregateStore(connect(url(database, as: "qoe_writer")))
-            let owned = try #require(try acquire(store, owner: "a")).ownership
-            _ = try store.serverIdentity()
-            var random = SeededGenerator(seed: 3)
-            let row = CellRow(
-                key: key("c"), cell: randomCell(&random, events: 4), lastSequence: 1)
-            let flush = batch(
-                from: 0, to: 1, cells: [row],
-                sessions: [
-                    SessionRow(key: SessionKey(client: "c", session: .zero), lastSequence: 1)
-                ], deadLetters: [DeadLetter(sequence: 1, index: 0, reason: "r", detail: "d")])
-            #expect(try store.flush(flush, by: owned).blockedCells == 0)
-            _ = try store.deadLetters.forward(limit: 1) { [$0[0].key: 7] }
-            try store.ensurePartition(ofDay: 19_000)
-            _ = try store.retention.ensurePartitions(daysAhead: 2)
-            for rollup in try #require(
-                try store.rollups.due(hourDelay: .zero, dayDelay: .zero, limit: 9))
-            {
-                #expect(try store.rollups.make(rollup) == .made(changedRows: 1))
+        try withSchema { database in
+            try withWriterLogin(database) { login in
+                let store = try AggregateStore(connect(login))
+                let owned = try #require(try acquire(store, owner: "a")).ownership
+                _ = try store.serverIdentity()
+                var random = SeededGenerator(seed: 3)
+                let row = CellRow(
+                    key: key("c"), cell: randomCell(&random, events: 4), lastSequence: 1)
+                let flush = batch(
+                    from: 0, to: 1, cells: [row],
+                    sessions: [
+                        SessionRow(key: SessionKey(client: "c", session: .zero), lastSequence: 1)
+                    ], deadLetters: [DeadLetter(sequence: 1, index: 0, reason: "r", detail: "d")])
+                #expect(try store.flush(flush, by: owned).blockedCells == 0)
+                _ = try store.deadLetters.forward(limit: 1) { [$0[0].key: 7] }
+                try store.ensurePartition(ofDay: 19_000)
+                _ = try store.retention.ensurePartitions(daysAhead: 2)
+                for rollup in try #require(
+                    try store.rollups.due(hourDelay: .zero, dayDelay: .zero, limit: 9))
+                {
+                    #expect(try store.rollups.make(rollup) == .made(changedRows: 1))
+                }
+                let diagnoses = DiagnosisStore(try connect(login))
+                let labels = try diagnoses.undiagnosedRows(of: row.key.window).map {
+                    DiagnosisLabel(key: $0.row.key, label: "healthy", updatedAt: $0.updatedAt)
+                }
+                #expect(try diagnoses.write(labels) == 1)
+                _ = try store.retention.forgetSessions(silentSince: .distantPast)
+                _ = try store.release(owned)
             }
-            let diagnoses = DiagnosisStore(try connect(url(database, as: "qoe_writer")))
-            let labels = try diagnoses.undiagnosedRows(of: row.key.window).map {
-                DiagnosisLabel(key: $0.row.key, label: "healthy", updatedAt: $0.updatedAt)
-            }
-            #expect(try diagnoses.write(labels) == 1)
-            _ = try store.retention.forgetSessions(silentSince: .distantPast)
-            _ = try store.release(owned)
         }
     }
 

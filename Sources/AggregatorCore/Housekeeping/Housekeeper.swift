@@ -10,18 +10,6 @@ internal import Store
 ///
 /// Blocking; used from one owned thread.
 final class Housekeeper {
-    /// What is kept how long, and how soon rollups follow.
-    struct Policy: Sendable {
-        /// How long a changed hour waits to be made again.
-        var rollupInterval: Duration
-        var minutes: Duration
-        var hours: Duration
-        /// Nil keeps days for ever.
-        var days: Duration?
-        /// Sessions of probes that are silent, and dead letters that were forwarded.
-        var ledgers: Duration
-    }
-
     /// Between two looks at the queue.
     private static let pollInterval = Duration.seconds(2)
     /// Between two looks at partitions and ledgers.
@@ -36,11 +24,11 @@ final class Housekeeper {
     private static let dueCountMax = 100
     /// Partitions exist for so many days ahead, should nobody be able to make them for a while.
     private static let daysAhead = 7
-    /// `PartitionState.isKept` takes events that are a day older than what `ingest` lets in.
-    private static let minutesMargin = Duration.seconds(24 * 3600)
 
     private let database: StoreConnection
-    private let policy: Policy
+    /// How long a changed hour waits to be made again.
+    private let rollupInterval: Duration
+    private let retention: RetentionPolicy
     private let metrics: HousekeepingMetrics
     private let logger: Logger
     private var nextRetention = ContinuousClock.now
@@ -50,10 +38,12 @@ final class Housekeeper {
     private var saidThatRemovalTakesRights = false
 
     init(
-        database: StoreConnection, policy: Policy, metrics: HousekeepingMetrics, logger: Logger
+        database: StoreConnection, rollupInterval: Duration, retention: RetentionPolicy,
+        metrics: HousekeepingMetrics, logger: Logger
     ) {
         self.database = database
-        self.policy = policy
+        self.rollupInterval = rollupInterval
+        self.retention = retention
         self.metrics = metrics
         self.logger = logger
     }
@@ -86,8 +76,8 @@ final class Housekeeper {
     private func makeDueRollups(until stop: StopSignal) throws(TablesError) {
         let due = try database.perform { store throws(PostgresError) in
             try store.rollups.due(
-                hourDelay: policy.rollupInterval,
-                dayDelay: policy.rollupInterval * Self.dayFactor, limit: Self.dueCountMax)
+                hourDelay: rollupInterval, dayDelay: rollupInterval * Self.dayFactor,
+                limit: Self.dueCountMax)
         }
         for rollup in due ?? [] {
             guard !stop.wasGiven else { return }
@@ -121,87 +111,22 @@ final class Housekeeper {
 
     private func keepRetention(until stop: StopSignal) throws(TablesError) {
         guard ContinuousClock.now >= nextRetention else { return }
-        try database.perform { store throws(PostgresError) in
+        let report = try database.perform { store throws(PostgresError) in
             _ = try store.retention.ensurePartitions(daysAhead: Self.daysAhead)
-            try store.retention.alone { () throws(PostgresError) in try retain(store, stop) }
+            return try Retention(store, policy: retention, stream: BusStream.events)
+                .keep { stop.wasGiven }
         }
-        nextRetention = .now + Self.retentionInterval
-    }
-
-    private func retain(_ store: AggregateStore, _ stop: StopSignal) throws(PostgresError) {
-        let retention = store.retention
-        // By the log's clock: after an outage of ours, what waits in the log still finds its partitions.
-        guard let counted = try retention.countedThrough(ofStream: BusStream.events) else { return }
-        for table in RetainedTable.allCases {
-            guard let kept = kept(table) else { continue }
-            let floor = counted.earlier(by: kept)
-            for partition in try retention.partitions(of: table, before: floor) {
-                guard !stop.wasGiven else { return }
-                guard try retire(partition, store) else { break }
-            }
+        nextRetention =
+            .now + (report.isWaitingForRollups ? Self.retryInterval : Self.retentionInterval)
+        metrics.record(report)
+        for partition in report.removedPartitions {
+            logger.notice("removed a partition", metadata: ["partition": "\(partition)"])
         }
-        try forgetOldRows(retention, counted)
-        guard try retention.hasRetired() else { return }
-        guard try retention.becomeOwner() else {
-            metrics.recordRemovalNotPermitted(true)
-            if !saidThatRemovalTakesRights {
-                saidThatRemovalTakesRights = true
-                logger.warning(
-                    "may not remove old partitions: grant qoe_owner to this login, or run qoectl db retain"
-                )
-            }
-            return
+        if report.lacksOwnership, !saidThatRemovalTakesRights {
+            saidThatRemovalTakesRights = true
+            logger.warning(
+                "may not remove old partitions: grant qoe_owner to this login, or run qoectl db retain"
+            )
         }
-        metrics.recordRemovalNotPermitted(false)
-        for name in try retention.removeRetired() {
-            metrics.countRemoved()
-            logger.notice("removed a partition", metadata: ["partition": "\(name)"])
-        }
-        try retention.resignAsOwner()
-    }
-
-    /// Makes what is still to be made of a partition, and retires it.
-    ///
-    /// - Returns: false when another instance is making rollups, so that it must wait.
-    private func retire(
-        _ partition: TimePartition, _ store: AggregateStore
-    ) throws(PostgresError) -> Bool {
-        for rollup in try store.retention.waitingRollups(of: partition) {
-            let start = ContinuousClock.now
-            let outcome = try store.rollups.make(rollup)
-            guard outcome != .busy else { return false }
-            metrics.record(outcome, of: rollup.level, duration: .now - start)
-        }
-        try store.retention.retire(partition)
-        return true
-    }
-
-    private func forgetOldRows(
-        _ retention: RetentionStore, _ counted: PostgresTimestamp
-    ) throws(PostgresError) {
-        if let floor = try retention.floor(of: .minutes) {
-            while try retention.forgetChanges(before: floor) > 0 {}
-        }
-        let floor = counted.earlier(by: policy.ledgers)
-        while case let count = try retention.forgetSessions(silentSince: floor), count > 0 {
-            metrics.countForgotten(count, "probe_sessions")
-        }
-        while case let count = try retention.forgetDeadLetters(forwardedBefore: floor), count > 0 {
-            metrics.countForgotten(count, "dead_letters")
-        }
-    }
-
-    private func kept(_ table: RetainedTable) -> Duration? {
-        switch table {
-        case .minutes: policy.minutes + Self.minutesMargin
-        case .hours, .dimensionHours: policy.hours
-        case .days, .dimensionDays: policy.days
-        }
-    }
-}
-
-extension PostgresTimestamp {
-    fileprivate func earlier(by duration: Duration) -> PostgresTimestamp {
-        PostgresTimestamp(milliseconds: milliseconds &- duration.components.seconds &* 1000)
     }
 }

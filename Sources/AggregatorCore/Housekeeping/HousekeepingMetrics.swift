@@ -22,19 +22,13 @@ struct HousekeepingMetrics: Sendable {
         failures.increment()
     }
 
-    func countRemoved() {
-        partitionsRemoved.increment()
-    }
-
-    func recordRemovalNotPermitted(_ isRefused: Bool) {
-        removalNotPermitted.record(isRefused ? 1 : 0)
-    }
-
-    func countForgotten(_ rows: Int, _ table: String) {
-        Counter(
-            label: "qoe_aggregator_rows_forgotten_total", dimensions: [("table", table)],
-            factory: factory
-        ).increment(by: rows)
+    func record(_ report: RetentionReport) {
+        guard !report.wasBusy else { return }
+        partitionsRemoved.increment(by: report.removedPartitions.count)
+        removalNotPermitted.record(report.lacksOwnership ? 1 : 0)
+        for (table, count) in report.forgottenRows {
+            counter("rows_forgotten_total", [("table", table)]).increment(by: count)
+        }
     }
 
     func record(_ outcome: RollupOutcome, of level: Rollup.Level, duration: Duration) {
