@@ -36,6 +36,7 @@ struct Verdict {
 
         let missing = accepted.count { !history.stored.contains($0.identity) }
         if missing > 0 { differences.append("\(missing) accepted events are in no stream") }
+        differences += try RollupCheck(pipeline).differences()
         try checkLostRanges(history.gone, pipeline)
         guard restorations.isEmpty else { return }
         try checkDeadLetters(history.messages, pipeline)

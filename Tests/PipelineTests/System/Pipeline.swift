@@ -105,7 +105,7 @@ final class Pipeline: Sendable {
             arguments =
                 [
                     "--postgres-url", postgres.url, "--lease", "3s", "--flush-interval", "100ms",
-                    "--instance-id", "\(program)",
+                    "--instance-id", "\(program)", "--rollup-interval", "1s",
                     "--nats-url", "nats://127.0.0.1:\(aggregatorsToNATS.port)",
                 ] + settings.aggregatorArguments
         }
