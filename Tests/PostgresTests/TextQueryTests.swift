@@ -63,7 +63,8 @@ import Testing
             let connection = try PostgresConnection(
                 to: PostgresConnectionString(url, applicationName: "asked"), interrupt: interrupt)
             let observer = try PostgresConnection(to: PostgresConnectionString(url))
-            let running = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'asked' "
+            let running =
+                "SELECT 1 FROM pg_stat_activity WHERE application_name = 'asked' "
                 + "AND state = 'active'"
             let address = try PostgresConnectionString(url)
             let saboteur = OwnedThread(name: "saboteur") {
