@@ -118,7 +118,8 @@ extension DatabaseCheck {
             let isLost = status == "lost"
             let level: Finding.Level = max(
                 limits.slotBytes.level(of: bytes),
-                isLost ? Finding.Level.critical : isActive && status != "unreserved" ? .ok : .warning)
+                isLost
+                    ? Finding.Level.critical : isActive && status != "unreserved" ? .ok : .warning)
             findings.append(
                 Finding(
                     level, "replication slots",

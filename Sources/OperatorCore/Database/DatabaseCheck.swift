@@ -11,6 +11,8 @@ package struct DatabaseCheck {
     let isReplica: Bool
     /// Whether the role sees other sessions, replication and settings (`pg_read_all_stats`).
     let seesStatistics: Bool
+    /// Who asks, as SQL writes the name.
+    private let role: String
 
     /// Prepares the session of `database`. Blocks.
     package init(
@@ -27,13 +29,15 @@ package struct DatabaseCheck {
             """)
         let result = try database.query(
             """
-            SELECT pg_is_in_recovery(), pg_has_role('pg_read_all_stats', 'USAGE')
+            SELECT pg_is_in_recovery(), pg_has_role('pg_read_all_stats', 'USAGE'),
+                quote_ident(current_user)
             """)
         guard var row = result.first else {
             throw PostgresError(.unexpectedResult, "a row was expected")
         }
         isReplica = try row.next()
         seesStatistics = try row.next()
+        role = try row.next()
     }
 
     /// Sizes of many partitions take a moment.
@@ -108,7 +112,7 @@ package struct DatabaseCheck {
     func cannotSee(_ subject: String) -> Finding {
         Finding(
             .unseen, subject, "cannot see: needs pg_monitor",
-            advice: "as a superuser: GRANT pg_monitor TO the role that asks")
+            advice: "as a superuser: GRANT pg_monitor TO \(role)")
     }
 
     /// The rows of a query.

@@ -7,7 +7,10 @@ import Store
 struct DatabaseCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "db", abstract: "The database: its schema and what state it is in.",
-        subcommands: [Migrate.self, Status.self, CheckDatabase.self])
+        subcommands: [
+            Migrate.self, Status.self, CheckDatabase.self, BackupDatabase.self,
+            RestoreDatabase.self,
+        ])
 
     struct Migrate: ParsableCommand {
         static let configuration = CommandConfiguration(
