@@ -106,3 +106,33 @@ import Testing
         #expect(try !PostgresConnectionString("postgresql://u@h/db?passfile=/p").holdsPassword)
     }
 }
+
+@Suite struct HandedOnAccessTests {
+    @Test func `what PostgreSQL's own programs are given has the host found and no secret in it`()
+        throws
+    {
+        try withPostgres { url in
+            let port = try #require(url.split(separator: ":").last?.split(separator: "/").first)
+            let name = try #require(url.split(separator: "/").last)
+            let address = try PostgresConnectionString(
+                "host=127.0.0.1,127.0.0.1 port=1,\(port) user=qoe dbname=\(name) "
+                    + #"password='s3c\'ret' target_session_attrs=read-write"#)
+            let connection = try PostgresConnection(to: address)
+            let access = try address.access(sameServerAs: connection)
+            #expect(!access.arguments.contains("s3c"))
+            #expect(access.environment == ["PGPASSWORD": "s3c'ret"])
+            #expect(access.arguments.contains("port='\(port)'"))
+            #expect(!access.arguments.contains("target_session_attrs"))
+            #expect(
+                try PostgresConnection(to: PostgresConnectionString(access.arguments)).host
+                    == "127.0.0.1:\(port)")
+        }
+        let withKey = try PostgresConnectionString("host=127.0.0.1 sslpassword=x")
+        try withPostgres { url in
+            let connection = try PostgresConnection(to: PostgresConnectionString(url))
+            #expect(throws: PostgresError.self) {
+                try withKey.access(sameServerAs: connection)
+            }
+        }
+    }
+}

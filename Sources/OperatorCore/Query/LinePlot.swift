@@ -75,7 +75,7 @@ package struct LinePlot {
         let ranges = series.map { ValueRange($0.values.compactMap { $0 }, ticks: height / 3) }
         let labelWidth =
             ranges.flatMap { $0?.ticks ?? [] }.map { shortNumber($0).count }.max() ?? 1
-        let canvasWidth = max(10, width - labelWidth - 3)
+        let canvasWidth = max(10, width - labelWidth - 2)
         var lines: [String] = []
         for (series, range) in zip(series, ranges) {
             guard let range else {

@@ -31,11 +31,16 @@ package struct ReplicaState: Sendable {
 extension ReplicaState: CustomStringConvertible {
     /// Such as `replica 127.0.0.1:5433, at most 0.3 s behind`.
     package var description: String {
-        let time = seconds.map { "\(oneDecimal($0)) s behind" } ?? "unknown how far behind"
-        if !isFollowing { return "replica \(host), \(time) and following no primary" }
-        return hasReplayedAll
-            ? "replica \(host), at most \(time): it has replayed all that it received"
-            : "replica \(host), \(time): it replays what it received"
+        let time = seconds.map { "\(oneDecimal($0)) s behind" }
+        if !isFollowing {
+            return "replica \(host), \(time ?? "unknown how far behind") and following no primary"
+        }
+        if hasReplayedAll {
+            return
+                "replica \(host)\(time.map { ", at most \($0)" } ?? ""): it has replayed all that "
+                + "it received"
+        }
+        return "replica \(host)\(time.map { ", \($0)" } ?? ""): it is replaying what it received"
     }
 }
 

@@ -116,9 +116,9 @@ struct RestoreDatabase: ParsableCommand {
                 "The tables are as of \(utcText(milliseconds: $0.milliseconds)). "
             }
             say(
-                (flushed ?? "") + "No aggregator may have run on the old database since it is "
-                    + "given up. Start them with this one: they read from the stream what came since."
-            )
+                (flushed ?? "") + "Keep the aggregators stopped until --postgres-url names this "
+                    + "database: they then read from the stream what came since. One that goes on "
+                    + "with the old database may trim the stream of it.")
             if let natsUrl { try sayOutlook(natsUrl, connection) }
         }
     }
