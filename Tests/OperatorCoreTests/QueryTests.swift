@@ -111,10 +111,10 @@ import Testing
         #expect(
             lines == [
                 "load  from 0 to 1000, last 1000",
-                "1000 ┤                       ⢀⣀⡠⠤⠔⠒⠊⠉⠁",
-                "     │             ⢀⣀⡠⠤⠔⠒⠊⠉⠁",
-                "     │    ⢀⣀⡠⠤⠒⠒⠊⠉⠁",
-                "   0 ┤⡠⠤⠔⠒⠊⠉⠁",
+                "1000 ┤                         ⢀⣀⣀⠤⠔⠒⠒⠉⠉",
+                "     │                ⢀⣀⡠⠤⠤⠒⠒⠉⠉⠁",
+                "     │       ⢀⣀⡠⠤⠤⠒⠒⠊⠉⠁",
+                "   0 ┤⣀⠤⠤⠒⠒⠉⠉⠁",
                 "     └──────────────────────────────────",
                 "      0               5               10",
                 "      n",
@@ -172,6 +172,10 @@ import Testing
                 settings.primaryURL = primary.superuserURL()
                 let replica = try PostgresServer(settings)
                 defer { try? replica.kill() }
+                try primary.awaitReplay(by: replica)
+                // A replica knows the time of what it replayed itself only.
+                try PostgresConnection(to: PostgresConnectionString(primary.url))
+                    .execute("INSERT INTO t VALUES (7)")
                 try primary.awaitReplay(by: replica)
                 let url =
                     "postgresql://qoe@127.0.0.1:\(primary.port),127.0.0.1:\(replica.port)"
