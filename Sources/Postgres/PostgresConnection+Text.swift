@@ -71,6 +71,8 @@ extension PostgresConnection {
     /// The error of a result that is one, with all that the server said.
     fileprivate static func reportedError(in result: OpaquePointer) -> PostgresError? {
         guard let error = unsafe error(in: result, statement: nil) else { return nil }
+        // What libpq says of a lost connection is no answer of the server.
+        guard error.sqlState != nil else { return error }
         return PostgresError(
             error.code, error.message, detail: error.detail,
             report: unsafe String(cString: PQresultErrorMessage(result)))

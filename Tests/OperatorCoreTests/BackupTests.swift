@@ -225,6 +225,26 @@ private func withNewDatabase(
                         .query("SELECT 1 FROM pg_class WHERE relname = 'agg_1m'")
                     #expect(tables.rowCount == 0)
                 }
+
+                // What belongs to a role of its own stays with it.
+                try admin.execute("CREATE ROLE boss; ALTER TABLE dead_letters OWNER TO boss")
+                try admin.execute("GRANT boss TO qoe")
+                #expect(try Qoectl.run(backup + ["--force"]).code == 0)
+                try admin.execute("REVOKE boss FROM qoe")
+                let target = server.url(database: "other")
+                try owner.execute("CREATE DATABASE other")
+                let restore = ["db", "restore", "\(folder)/out/dump", "--postgres-url", target]
+                let foreign = try Qoectl.run(restore)
+                #expect(foreign.code == 1)
+                #expect(foreign.complaints.contains("GRANT boss TO qoe;"), "\(foreign)")
+                try admin.execute("GRANT boss TO qoe")
+                let restored = try Qoectl.run(restore)
+                #expect(restored.code == 0, "\(restored)")
+                var row = try #require(
+                    try PostgresConnection(to: PostgresConnectionString(target)).query(
+                        "SELECT relowner::regrole::text FROM pg_class WHERE relname = 'dead_letters'"
+                    ).first)
+                #expect(try row.next(String.self) == "boss")
             }
         }
     }

@@ -32,24 +32,39 @@ struct BackupArchive {
         return newest
     }
 
-    /// The roles that own something in the archive or are granted something, and that must exist therefore.
-    func roles() throws -> Set<String> {
+    /// Roles that an archive names, and that must exist therefore: a server has them for all its databases.
+    struct Roles: Equatable {
+        /// Those that own something.
+        var owners: Set<String> = []
+        /// Those that are granted something.
+        var grantees: Set<String> = []
+
+        var all: Set<String> { owners.union(grantees) }
+    }
+
+    func roles() throws -> Roles {
         let script = folder.file("schema.sql")
         try tool.run(["--schema-only", "--file", script, path], in: folder, stop: stop)
         let text = try String(contentsOfFile: script, encoding: .utf8)
-        var roles: Set<String> = []
+        var roles = Roles()
+        // ALTER … OWNER TO a; GRANT … TO a; ALTER DEFAULT PRIVILEGES FOR ROLE a … GRANT … TO b;
         for line in text.split(separator: "\n")
         where line.hasPrefix("ALTER ") || line.hasPrefix("GRANT ") {
-            // ALTER … OWNER TO a; GRANT … TO a; ALTER DEFAULT PRIVILEGES FOR ROLE a … GRANT … TO b;
-            for key in [" OWNER TO ", " FOR ROLE ", " TO "] {
-                guard key != " TO " || line.contains("GRANT "),
-                    let place = line.range(of: key, options: .backwards)
-                else { continue }
-                let name = line[place.upperBound...].prefix { $0 != ";" && $0 != " " }
-                roles.insert(String(name).replacing("\"", with: ""))
+            if let name = name(after: " OWNER TO ", in: line) ?? name(after: " FOR ROLE ", in: line)
+            {
+                roles.owners.insert(name)
+            }
+            if line.contains("GRANT "), let name = name(after: " TO ", in: line), name != "PUBLIC" {
+                roles.grantees.insert(name)
             }
         }
-        return roles.subtracting(["PUBLIC", "CURRENT_USER", ""])
+        return roles
+    }
+
+    private func name(after key: String, in line: Substring) -> String? {
+        guard let place = line.range(of: key, options: .backwards) else { return nil }
+        let name = line[place.upperBound...].prefix { $0 != ";" && $0 != " " }
+        return String(name).replacing("\"", with: "")
     }
 
     /// The rows of a table by column, unescaped only as far as numbers and plain words need it.

@@ -50,7 +50,7 @@ package struct DatabaseRestore {
                         + "restore it with a newer program")
             }
             try requireEmpty()
-            try requireRoles(of: archive)
+            try prepareRoles(of: archive)
             let access = try address.access(sameServerAs: database)
             var arguments = [
                 "--exit-on-error", "--no-password", "--dbname", access.arguments,
@@ -95,22 +95,62 @@ package struct DatabaseRestore {
         }
     }
 
-    private func requireRoles(of archive: BackupArchive) throws {
-        let needed = try archive.roles()
-        var parameters = PostgresParameters()
-        parameters.append(array: needed.sorted())
-        let result = try database.query(
-            """
-            SELECT name FROM unnest($1::text[]) AS name
-            WHERE name NOT IN (SELECT rolname FROM pg_roles) ORDER BY 1
-            """, parameters)
-        var missing: [String] = []
-        for var row in result.rows { missing.append(try row.next()) }
+    /// Sees to it that all roles exist, and that this one may give things to those that are to own them.
+    private func prepareRoles(of archive: BackupArchive) throws {
+        let roles = try archive.roles()
+        let missing = try names(
+            "SELECT name FROM unnest($1::text[]) AS name WHERE to_regrole(quote_ident(name)) IS NULL",
+            roles.all)
         guard missing.isEmpty else {
             throw OperatorError(
                 "this server does not have the roles that the archive names: "
-                    + "\(missing.joined(separator: ", ")). As a superuser: "
+                    + "\(missing.joined(separator: ", ")). An administrator can run: "
                     + missing.map { "CREATE ROLE \($0);" }.joined(separator: " "))
+        }
+        let foreign = try names(
+            """
+            SELECT quote_ident(name) FROM unnest($1::text[]) AS name
+            WHERE NOT pg_has_role(name, 'MEMBER')
+            """, roles.owners)
+        guard foreign.isEmpty else {
+            let role = try role
+            throw OperatorError(
+                "tables of the archive belong to roles that this one is no member of: "
+                    + "\(foreign.joined(separator: ", ")). An administrator can run: "
+                    + foreign.map { "GRANT \($0) TO \(role);" }.joined(separator: " "))
+        }
+        // The archive grants this last, but an owner needs it first.
+        let others = try names(
+            """
+            SELECT quote_ident(name) FROM unnest($1::text[]) AS name
+            WHERE NOT has_schema_privilege(name, 'public', 'CREATE')
+            """, roles.owners)
+        for owner in others {
+            do throws(PostgresError) {
+                try database.execute("GRANT USAGE, CREATE ON SCHEMA public TO \(owner)")
+            } catch {
+                throw OperatorError(
+                    "\(owner) is to own tables and may make none: \(error); restore as the owner of "
+                        + "the database")
+            }
+        }
+    }
+
+    private func names(_ sql: String, _ candidates: Set<String>) throws -> [String] {
+        var parameters = PostgresParameters()
+        parameters.append(array: candidates.sorted())
+        var names: [String] = []
+        for var row in try database.query(sql, parameters).rows { names.append(try row.next()) }
+        return names
+    }
+
+    /// This session's role, as SQL writes it.
+    private var role: String {
+        get throws {
+            guard var row = try database.query("SELECT quote_ident(current_user)").first else {
+                return "CURRENT_USER"
+            }
+            return try row.next()
         }
     }
 
