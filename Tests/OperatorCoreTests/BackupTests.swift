@@ -177,6 +177,35 @@ private func withNewDatabase(
         }
     }
 
+    @Test func `Ctrl-C ends a backup, leaves nothing of it, and keeps the older one`() throws {
+        try withTemporaryFolder { folder in
+            try withPostgres(template: schema) { url in
+                try "older".write(toFile: "\(folder)/dump", atomically: true, encoding: .utf8)
+                let locker = try PostgresConnection(to: PostgresConnectionString(url))
+                try locker.execute("BEGIN")
+                try locker.execute("LOCK TABLE probes IN ACCESS EXCLUSIVE MODE")
+                let observer = try PostgresConnection(to: PostgresConnectionString(url))
+                let waiting = """
+                    SELECT 1 FROM pg_stat_activity
+                    WHERE wait_event_type = 'Lock' AND datname = current_database()
+                    """
+                let outcome = try Qoectl.run(
+                    ["db", "backup", "\(folder)/dump", "--force", "--postgres-url", url]
+                ) { process in
+                    let waits = try eventually { try observer.query(waiting).rowCount == 1 }
+                    #expect(waits)
+                    process.interrupt()
+                }
+                #expect(outcome.code == 130, "\(outcome)")
+                #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["dump"])
+                #expect(try String(contentsOfFile: "\(folder)/dump", encoding: .utf8) == "older")
+                try locker.execute("ROLLBACK")
+                let ended = try eventually { try observer.query(waiting).rowCount == 0 }
+                #expect(ended, "pg_dump goes on")
+            }
+        }
+    }
+
     @Test func `a failed backup leaves nothing, missing roles are named, and no password is shown`()
         throws
     {

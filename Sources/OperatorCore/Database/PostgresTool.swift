@@ -28,7 +28,7 @@ struct PostgresTool {
         }
         if !found.contains(where: { $0.majorVersion == wanted }),
             let path = try? InstalledProgram.find(name, debianPackage: "postgresql-client"),
-            let version = try version(of: path)
+            let version = try? version(of: path)
         {
             found.append(PostgresTool(path: path, majorVersion: version))
         }
