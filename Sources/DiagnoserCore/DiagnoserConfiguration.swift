@@ -20,7 +20,7 @@ package struct DiagnoserConfiguration: Sendable {
     /// The time between two rounds.
     package var interval: Duration
 
-    /// Reads `postgres-url` and `interval`; their types, defaults and meanings are in ``settings``.
+    /// Reads the settings, whose types, defaults and meanings are in ``settings``.
     package init(_ settings: Settings) throws(PostgresError) {
         database = try PostgresConnectionString(
             settings.url("postgres-url"), applicationName: "qoe-diagnoser",

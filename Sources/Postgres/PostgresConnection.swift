@@ -71,18 +71,6 @@ internal import Failpoints
         return unsafe String(cString: host) + ":" + String(cString: port)
     }
 
-    /// The server of the session as connection parameters; empty when closed.
-    var serverParameters: [String: String] {
-        guard let open = unsafe pointer else { return [:] }
-        var found: [String: String] = [:]
-        if let host = unsafe PQhost(open) { found["host"] = unsafe String(cString: host) }
-        if let port = unsafe PQport(open) { found["port"] = unsafe String(cString: port) }
-        if let address = unsafe PQhostaddr(open), found["host"]?.hasPrefix("/") == false {
-            found["hostaddr"] = unsafe String(cString: address)
-        }
-        return found.filter { !$0.value.isEmpty }
-    }
-
     /// Runs any number of statements without parameters, such as a migration, as one transaction
     /// unless the text says otherwise. Rows are thrown away.
     package func execute(_ sql: String) throws(PostgresError) {

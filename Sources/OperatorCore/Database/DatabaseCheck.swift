@@ -153,3 +153,11 @@ func timeText(_ seconds: Double) -> String {
 
 /// `share` in percent.
 func percentText(_ share: Double) -> String { "\(oneDecimal(share * 100)) %" }
+
+extension Int64 {
+    /// `value` rounded, at the nearest end where it does not fit.
+    init(clamping value: Double) {
+        // The first double beyond is 2^63.
+        self = value.isNaN ? 0 : value >= 0x1p63 ? .max : value <= -0x1p63 ? .min : Int64(value)
+    }
+}
