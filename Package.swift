@@ -159,7 +159,7 @@ let package = Package(
             "OperatorCore",
             [
                 "AggregatorCore", "Blocks", "Bus", "LogDecoding", "NATSClient", "OwnedThreads",
-                "Postgres", "Recount", "Store", "Telemetry",
+                "Postgres", "PrivateServers", "Recount", "Store", "Telemetry",
             ]),
 
         program("probe", ["ProbeCore", "ServiceKit"]),

@@ -13,7 +13,9 @@ package struct AggregatorConfiguration: Sendable {
             "postgres-url", .url(schemes: ["postgresql", "postgres"]),
             default: "postgresql://qoe@127.0.0.1:5432/telemetry",
             help: "The database, as a libpq URI; it may name several hosts, of which the one that "
-                + "accepts writes is used. A password belongs into ~/.pgpass or the environment."),
+                + "accepts writes is used. A password belongs into --postgres-password-file or "
+                + "~/.pgpass."),
+        .postgresPasswordFile,
         Setting(
             "instance-id", .string,
             help: "Names this instance to operators, and lets it take its partitions back at once "
@@ -89,7 +91,8 @@ package struct AggregatorConfiguration: Sendable {
     package init(_ settings: Settings) throws(PostgresError) {
         natsURLs = settings.urls("nats-url")
         database = try PostgresConnectionString(
-            settings.url("postgres-url"), applicationName: "qoe-aggregator")
+            settings.url("postgres-url"), applicationName: "qoe-aggregator",
+            passwordFile: settings.optionalPath("postgres-password-file"))
         instanceID = settings.optionalString("instance-id") ?? Self.standardInstanceID(settings)
         workerCount = settings.integer("worker-threads")
         flushInterval = settings.duration("flush-interval")

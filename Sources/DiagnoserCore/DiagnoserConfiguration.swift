@@ -8,7 +8,9 @@ package struct DiagnoserConfiguration: Sendable {
             "postgres-url", .url(schemes: ["postgresql", "postgres"]),
             default: "postgresql://qoe@127.0.0.1:5432/telemetry",
             help: "The database, as a libpq URI; it may name several hosts, of which the one that "
-                + "accepts writes is used. A password belongs into ~/.pgpass or the environment."),
+                + "accepts writes is used. A password belongs into --postgres-password-file or "
+                + "~/.pgpass."),
+        .postgresPasswordFile,
         Setting(
             "interval", .durationIn(.milliseconds(100)...(.seconds(3600))), default: "1s",
             help: "The time between two looks for minutes that changed."),
@@ -18,10 +20,11 @@ package struct DiagnoserConfiguration: Sendable {
     /// The time between two rounds.
     package var interval: Duration
 
-    /// Reads `postgres-url` and `interval`; their types, defaults and meanings are in ``settings``.
+    /// Reads the settings, whose types, defaults and meanings are in ``settings``.
     package init(_ settings: Settings) throws(PostgresError) {
         database = try PostgresConnectionString(
-            settings.url("postgres-url"), applicationName: "qoe-diagnoser")
+            settings.url("postgres-url"), applicationName: "qoe-diagnoser",
+            passwordFile: settings.optionalPath("postgres-password-file"))
         interval = settings.duration("interval")
     }
 }

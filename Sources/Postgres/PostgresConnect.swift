@@ -5,7 +5,9 @@ func connect(
     to address: PostgresConnectionString, interrupt: PostgresInterrupt?
 ) throws(PostgresError) -> OpaquePointer {
     var failures: [String] = []
-    for attempt in address.attempts {
+    let password = try address.password()
+    for var attempt in address.attempts {
+        attempt["password"] = password
         do {
             return try unsafe connect(
                 attempt, until: .now + address.connectTimeout, interrupt: interrupt)

@@ -411,7 +411,7 @@ extension PostgresConnection {
 // MARK: - Waiting and failing
 
 extension PostgresConnection {
-    private func usable() throws(PostgresError) -> OpaquePointer {
+    func usable() throws(PostgresError) -> OpaquePointer {
         guard let open = unsafe pointer else {
             throw PostgresError(.connectionLost, "the connection is closed")
         }
@@ -419,7 +419,7 @@ extension PostgresConnection {
     }
 
     /// The next result, or nil at the end of a statement's results. The caller clears it.
-    private func nextResult(
+    func nextResult(
         _ open: OpaquePointer, _ deadline: ContinuousClock.Instant
     ) throws(PostgresError) -> OpaquePointer? {
         while true {
@@ -445,7 +445,7 @@ extension PostgresConnection {
     }
 
     /// The error of a result that is one.
-    private static func error(in result: OpaquePointer, statement: String?) -> PostgresError? {
+    static func error(in result: OpaquePointer, statement: String?) -> PostgresError? {
         switch unsafe PQresultStatus(result) {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY, PGRES_PIPELINE_SYNC: return nil
         case PGRES_PIPELINE_ABORTED:
@@ -466,7 +466,7 @@ extension PostgresConnection {
     }
 
     /// libpq would go on returning such a result until the copy is done.
-    private static func isCopy(_ result: OpaquePointer) -> Bool {
+    static func isCopy(_ result: OpaquePointer) -> Bool {
         let status = unsafe PQresultStatus(result)
         return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH
     }
@@ -477,14 +477,14 @@ extension PostgresConnection {
     private static let detailField = Int32(UInt8(ascii: "D"))
 
     /// Closes the connection and says what libpq knows of its end.
-    private func broken(_ open: OpaquePointer, statement: String?) -> PostgresError {
+    func broken(_ open: OpaquePointer, statement: String?) -> PostgresError {
         let message = unsafe String(cString: PQerrorMessage(open)).trimmedLine
         close()
         return PostgresError(.connectionLost, message, statement: statement)
     }
 
     /// Closes the connection if libpq found it dead behind `failure`.
-    private func afterFailure(_ open: OpaquePointer, _ failure: PostgresError) -> PostgresError {
+    func afterFailure(_ open: OpaquePointer, _ failure: PostgresError) -> PostgresError {
         if unsafe PQstatus(open) == CONNECTION_BAD { close() }
         return failure
     }

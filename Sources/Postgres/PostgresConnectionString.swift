@@ -8,13 +8,26 @@ internal import CLibPQ
 package struct PostgresConnectionString: Sendable, CustomStringConvertible {
     /// Keyword and value pairs as libpq knows them, without empty ones.
     private(set) var parameters: [String: String]
+    /// Read for each connection.
+    private let passwordFile: PasswordFile?
 
     /// Parses `text`.
     ///
-    /// - Parameter applicationName: shown in `pg_stat_activity` unless the string names one.
-    /// - Throws: `.invalidConnectionString`; the message quotes nothing of `text`.
-    package init(_ text: String, applicationName: String = "qoe") throws(PostgresError) {
+    /// - Parameters:
+    ///   - applicationName: shown in `pg_stat_activity` unless the string names one.
+    ///   - passwordFile: a file that holds the password alone; read anew for each connection.
+    /// - Throws: `.invalidConnectionString`, also when there are two passwords; the message quotes nothing of
+    ///   `text`.
+    package init(
+        _ text: String, applicationName: String = "qoe", passwordFile: String? = nil
+    ) throws(PostgresError) {
         var parsed = try Self.parse(text)
+        self.passwordFile = passwordFile.map { PasswordFile(path: $0) }
+        guard passwordFile == nil || parsed["password"] == nil else {
+            throw PostgresError(
+                .invalidConnectionString,
+                "it holds a password, and a password file is named as well: leave one out")
+        }
         for (keyword, value) in Self.defaults where parsed[keyword] == nil {
             parsed[keyword] = value
         }
@@ -58,6 +71,35 @@ package struct PostgresConnectionString: Sendable, CustomStringConvertible {
 
     /// The database named, if any.
     package var databaseName: String? { parameters["dbname"] }
+
+    /// Whether the string itself holds a password, which whoever sees it can read.
+    package var holdsPassword: Bool {
+        Self.secretKeywords.contains { parameters[$0] != nil }
+    }
+
+    /// How many hosts are named; libpq's default host counts as one.
+    package var hostCount: Int { max(items(of: "host").count, items(of: "hostaddr").count) }
+
+    /// Which kind of server is wanted (`target_session_attrs`); nil when the string does not say.
+    package var wantedServer: String? { parameters["target_session_attrs"] }
+
+    /// The same string with `kind` of server wanted, such as `prefer-standby`, unless it says so itself.
+    package func wanting(unlessNamed kind: String) -> PostgresConnectionString {
+        var copy = self
+        if copy.parameters["target_session_attrs"] == nil {
+            copy.parameters["target_session_attrs"] = kind
+        }
+        return copy
+    }
+
+    /// The password for a new connection as far as it is ours to find; nil leaves it to libpq, which looks into
+    /// `PGPASSWORD` and the password file that `passfile`, `PGPASSFILE` or the home folder names.
+    ///
+    /// - Throws: `.connectFailed` when the password file cannot be used.
+    func password() throws(PostgresError) -> String? {
+        if let passwordFile { return try passwordFile.read() }
+        return parameters["password"]
+    }
 
     /// How long one host may take to accept a session.
     var connectTimeout: Duration {

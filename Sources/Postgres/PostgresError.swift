@@ -31,15 +31,21 @@ package struct PostgresError: Error, Equatable, Sendable {
     package let detail: String?
     /// The name of the statement that failed, where it had one.
     package let statement: String?
+    /// The server's whole answer in the lines that psql shows, the place in the statement marked; of statements
+    /// that a person wrote alone (``PostgresConnection/queryText(_:rowLimit:byteLimit:)``). May quote values of
+    /// rows.
+    package let report: String?
 
     /// Makes an error; `message` must not contain secrets or parameter values.
     package init(
-        _ code: Code, _ message: String, detail: String? = nil, statement: String? = nil
+        _ code: Code, _ message: String, detail: String? = nil, statement: String? = nil,
+        report: String? = nil
     ) {
         self.code = code
         self.message = message
         self.detail = detail
         self.statement = statement
+        self.report = report
     }
 
     /// The SQLSTATE, when the server gave one.

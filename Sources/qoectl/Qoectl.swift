@@ -11,6 +11,7 @@ struct Qoectl: ParsableCommand {
             Try it on this machine:    qoectl local up
             Look at what it measured:  qoectl local psql
             Prepare a database:        qoectl db migrate --postgres-url postgresql://qoe@db/telemetry
+            Ask it with SQL:           qoectl query "SELECT * FROM probe_states"
             See how far it counted:    qoectl partitions
             Check what it counted:     qoectl verify
             Look at what it could not: qoectl dlq list
@@ -18,7 +19,8 @@ struct Qoectl: ParsableCommand {
             """,
         version: Build.version,
         subcommands: [
-            LocalCommand.self, DatabaseCommand.self, TokenCommand.self, PartitionsCommand.self,
+            LocalCommand.self, DatabaseCommand.self, QueryCommand.self, TokenCommand.self,
+            PartitionsCommand.self,
             VerifyCommand.self, DeadLetterCommand.self,
         ])
 }

@@ -1,51 +1,12 @@
 import Foundation
-import OperatorCore
 import Postgres
 import Store
 import Telemetry
 import TestKit
 import Testing
 
-/// This build's qoectl: beside the test bundle.
-private var program: URL {
-    let bundle = CommandLine.arguments.first { $0.contains(".xctest") }
-    let folder = bundle.map {
-        URL(fileURLWithPath: $0.components(separatedBy: ".xctest")[0]).deletingLastPathComponent()
-    }
-    let root = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    return (folder ?? root.appending(path: ".build/debug")).appending(path: "qoectl")
-}
-
-private struct Outcome {
-    let code: Int32
-    let output: String
-    let complaints: String
-
-    /// The output as JSON.
-    func object() throws -> [String: Any] {
-        try #require(
-            try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any])
-    }
-}
-
 private func qoectl(_ arguments: String..., nats: String, postgres: String) throws -> Outcome {
-    try withTemporaryFolder { folder in
-        // Files, not pipes: nobody needs to empty them meanwhile.
-        let files = ["out", "err"].map { URL(fileURLWithPath: "\(folder)/\($0)") }
-        for file in files { _ = FileManager.default.createFile(atPath: file.path, contents: nil) }
-        let process = Process()
-        process.executableURL = program
-        process.arguments = arguments + ["--nats-url", nats, "--postgres-url", postgres]
-        process.standardOutput = try FileHandle(forWritingTo: files[0])
-        process.standardError = try FileHandle(forWritingTo: files[1])
-        try process.run()
-        process.waitUntilExit()
-        return Outcome(
-            code: process.terminationStatus,
-            output: try String(contentsOf: files[0], encoding: .utf8),
-            complaints: try String(contentsOf: files[1], encoding: .utf8))
-    }
+    try Qoectl.run(arguments + ["--nats-url", nats, "--postgres-url", postgres])
 }
 
 @Test func `qoectl says by its exit code and in JSON what it found`() throws {

@@ -18,7 +18,7 @@ import Testing
 let limit = Duration.seconds(30)
 private let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
 
-private let schema = PostgresTemplate { url in
+let schema = PostgresTemplate { url in
     let connection = try PostgresConnection(to: PostgresConnectionString(url))
     defer { connection.close() }
     _ = try Schema().migrate(connection)

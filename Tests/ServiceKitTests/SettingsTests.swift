@@ -77,3 +77,20 @@ import Testing
         }
     }
 }
+
+@Suite struct VisibleSecretTests {
+    @Test func `a password on the command line is warned of, without showing it`() {
+        let settings = sampleSettings + [.postgresPasswordFile]
+        let url = "postgresql://u:s3cret@h/db"
+        let shown = load(["--postgres-url=\(url)"], settings: settings)
+        #expect(shown.settings != nil)
+        #expect(
+            shown.warnings.map(\.description) == [
+                "--postgres-url: holds a password, which everybody on this machine can see in the list "
+                    + "of processes; use --postgres-password-file, QOE_POSTGRES_URL, or the file of "
+                    + "--config"
+            ])
+        #expect(load([], environment: ["QOE_POSTGRES_URL": url]).warnings.isEmpty)
+        #expect(load(["--postgres-url=postgresql://u@h/db"], settings: settings).warnings.isEmpty)
+    }
+}

@@ -53,12 +53,29 @@ package struct SettingsLoader: Sendable {
         } catch {
             result.problems += error.problems
         }
+        result.warnings += visibleSecrets(commandLine.layer)
         if !result.problems.isEmpty { result.settings = nil }
         // By file line, what has none first: the order in which an operator corrects them.
         result.problems = result.problems.enumerated()
             .sorted { ($0.element.line, $0.offset) < ($1.element.line, $1.offset) }
             .map(\.element)
         return result
+    }
+
+    /// Warns of passwords on the command line, which every user of the machine can read there.
+    private func visibleSecrets(_ commandLine: ConfigurationLayer) -> [ConfigurationProblem] {
+        settings.filter(\.isURL).compactMap { setting in
+            guard let written = commandLine.values[setting.name],
+                written.texts.contains(where: { Redaction.url($0) != $0 })
+            else { return nil }
+            let variable = setting.environment.first.map { "\($0), " } ?? ""
+            let file = settings.first { $0.name == Setting.postgresPasswordFile.name }
+            let own = setting.name == Setting.postgresURL.name ? file.map { "\($0.flag), " } : nil
+            return ConfigurationProblem(
+                setting.name, at: written.origin,
+                "holds a password, which everybody on this machine can see in the list of"
+                    + " processes; use \(own ?? "")\(variable)or the file of --config")
+        }
     }
 
     private func fileLayer(path: String, namedBy origin: SettingOrigin) -> ConfigurationLayer {

@@ -12,8 +12,15 @@ extension Setting {
         "postgres-url", .url(schemes: ["postgresql", "postgres"]),
         default: "postgresql://qoe@127.0.0.1:5432/telemetry",
         help: "PostgreSQL, as a libpq URI. Name several hosts with"
-            + " target_session_attrs=read-write to follow a failover. Keep the password out of"
-            + " it: libpq reads PGPASSFILE.")
+            + " target_session_attrs=read-write to follow a failover. Keep the password out of it:"
+            + " --postgres-password-file, ~/.pgpass and PGPASSFILE are read.")
+
+    /// Where the password for PostgreSQL is, for every program that talks to it.
+    package static let postgresPasswordFile = Setting(
+        "postgres-password-file", .path,
+        help: "File that holds the password for PostgreSQL and nothing else, as containers mount"
+            + " secrets; a line feed at its end does not count. Read anew for each connection:"
+            + " a changed password needs no restart.")
 }
 
 /// The settings that every program has.

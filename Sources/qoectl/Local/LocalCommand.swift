@@ -95,6 +95,8 @@ struct LocalCommand: ParsableCommand {
 struct RunTime: ExpressibleByArgument {
     let duration: Duration
 
+    init(duration: Duration) { self.duration = duration }
+
     init?(argument: String) {
         let factors: [Character: Int] = ["s": 1, "m": 60, "h": 3600]
         guard let unit = argument.last, let factor = factors[unit],

@@ -4,9 +4,55 @@ import NATSClient
 import OperatorCore
 import Postgres
 
+/// Where the database is.
+struct DatabaseOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Where the database is, as a libpq URI.",
+            discussion: """
+                Several hosts may be named. Default: QOE_POSTGRES_URL, else \
+                postgresql://qoe@127.0.0.1:5432/telemetry. A password belongs into \
+                --postgres-password-file, ~/.pgpass or QOE_POSTGRES_URL, not onto the command line.
+                """, valueName: "uri"))
+    var postgresUrl: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "File that holds the password and nothing else.",
+            discussion: "Default: QOE_POSTGRES_PASSWORD_FILE.", valueName: "path"))
+    var postgresPasswordFile: String?
+
+    private static let environment = ProcessInfo.processInfo.environment
+
+    /// What was asked for; complains when the command line shows a password.
+    var address: PostgresConnectionString {
+        get throws {
+            let address = try PostgresConnectionString(
+                postgresUrl ?? Self.environment["QOE_POSTGRES_URL"]
+                    ?? "postgresql://qoe@127.0.0.1:5432/telemetry",
+                applicationName: "qoectl",
+                passwordFile: postgresPasswordFile
+                    ?? Self.environment["QOE_POSTGRES_PASSWORD_FILE"])
+            if postgresUrl != nil, address.holdsPassword {
+                complain(
+                    "warning: --postgres-url holds a password, which everybody on this machine can "
+                        + "see in the list of processes; use --postgres-password-file, ~/.pgpass or "
+                        + "QOE_POSTGRES_URL")
+            }
+            return address
+        }
+    }
+
+    func connect(
+        timeout: Duration = .seconds(30), interrupt: PostgresInterrupt? = nil
+    ) throws -> PostgresConnection {
+        try PostgresConnection(to: address, timeout: timeout, interrupt: interrupt)
+    }
+}
+
 /// Where the servers are.
 struct ServerOptions: ParsableArguments {
-    @OptionGroup var database: DatabaseCommand.ConnectionOptions
+    @OptionGroup var database: DatabaseOptions
 
     @Option(
         help: ArgumentHelp(
@@ -33,7 +79,7 @@ struct ServerOptions: ParsableArguments {
         _ stop: StopRequest, _ body: (PostgresConnection, NATSConnector) throws -> Value
     ) throws -> Value {
         let connection = try PostgresConnection(
-            to: PostgresConnectionString(database.url, applicationName: "qoectl"),
+            to: database.address,
             timeout: Self.answerLimit, interrupt: stop.interrupt)
         defer { connection.close() }
         let connector = NATSConnector(NATSOptions(urls: natsURLs, name: "qoectl"))
