@@ -307,7 +307,7 @@ import Testing
 
     @Test(arguments: Door.allCases)
     func `a head has bounds`(_ door: Door) async throws {
-        try await check(door, ["header-timeout": "500ms"]) { ingest in
+        try await check(door, ["header-timeout": "1s"]) { ingest in
             let get = "GET /health HTTP/1.1\r\nHost: test\r\n"
             let many = (0..<64).map { "X-\($0): a\r\n" }.joined()
             let large = (0..<3).map { "X-\($0): \(String(repeating: "a", count: 6000))\r\n" }

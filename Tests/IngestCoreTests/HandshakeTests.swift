@@ -53,7 +53,7 @@ import Testing
     }
 
     @Test func `a handshake that never ends is ended by the head's time limit`() async throws {
-        try await withIngest(.tls, settings: ["header-timeout": "500ms"]) { ingest in
+        try await withIngest(.tls, settings: ["header-timeout": "1s"]) { ingest in
             let starts: [[UInt8]] = [
                 [], [22], Self.helloRecord(length: 500), Self.helloRecord(length: 16_000),
             ]
@@ -99,24 +99,29 @@ import Testing
 
     @Test func `a flood of handshakes fills the bound and no more, and passes`() async throws {
         let bound = 40
-        let settings = ["header-timeout": "1s", "max-connections": "\(bound)"]
+        let settings = ["header-timeout": "2s", "max-connections": "\(bound)"]
         try await withIngest(.tls, settings: settings) { ingest in
             let silent = try (0..<3 * bound).map { index in
                 let client = try HTTPClient(port: ingest.port)
                 if index % 2 == 1 { _ = client.sendWithoutWaiting(Self.helloRecord(length: 500)) }
                 return client
             }
-            let refused = "qoe_ingest_connections_refused_total"
-            #expect(eventually { (ingest.metric(refused) ?? 0) >= Double(2 * bound) })
+            #expect((ingest.metric("qoe_ingest_connections") ?? 0) <= Double(bound))
             for client in silent { #expect(awaitEnd(client).isEmpty) }
-            #expect(ingest.metric(Self.closedByTLS) == Double(bound))
+            // Each was refused or ended by the time limit, and more came than the bound admits at once.
+            let refused = ingest.metric("qoe_ingest_connections_refused_total") ?? 0
+            #expect(refused > 0)
+            #expect(
+                eventually {
+                    ingest.metric(Self.closedByTLS) == Double(silent.count) - refused
+                })
             #expect(eventually { ingest.isIdle() })
             #expect(try ingest.post(eventJSON()).status == 202)
         }
     }
 
     @Test func `an idle client is told that TLS ends and is counted once`() async throws {
-        try await withIngest(.tls, settings: ["idle-timeout": "300ms"]) { ingest in
+        try await withIngest(.tls, settings: ["idle-timeout": "1s"]) { ingest in
             let client = try ingest.connect()
             try client.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
             #expect(try client.response().status == 200)
