@@ -169,7 +169,7 @@ let package = Package(
         program(
             "qoectl",
             [
-                "AggregatorCore", "IngestCore", "LocalStack", "NATSClient", "OperatorCore",
+                "AggregatorCore", "Bus", "IngestCore", "LocalStack", "NATSClient", "OperatorCore",
                 "OwnedThreads", "Postgres", "ServiceKit", "Store", "Telemetry", .argumentParser,
             ]),
 

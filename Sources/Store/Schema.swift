@@ -68,6 +68,12 @@ package struct Schema: Sendable {
         }
     }
 
+    /// Makes the roles that the schema's objects belong and are granted to, where they are missing: a server that
+    /// gets a copy of a database may not have them.
+    package static func makeRoles(_ connection: PostgresConnection) throws(PostgresError) {
+        try connection.execute(rolesSQL)
+    }
+
     /// Refuses a database that this program cannot work with; run by services at their start.
     package func requireCurrent(_ connection: PostgresConnection) throws(SchemaError) {
         let applied = try status(connection).count { $0.appliedAt != nil }

@@ -147,6 +147,51 @@ extension DatabaseCheck {
         ]
     }
 
+    /// Whether hours and days follow the minutes.
+    func rollups() throws -> [Finding] {
+        var row = try row(
+            """
+            SELECT count(DISTINCT (level, window_start_ts)),
+                extract(epoch FROM now() - min(noted_at))::float8
+            FROM rollup_queue
+            """)
+        let waiting = try row.next(Int64.self)
+        guard let oldest = try row.nextOptional(Double.self) else {
+            return [Finding(.ok, "rollups", "hours and days are made of all minutes")]
+        }
+        return [
+            Finding(
+                "rollups",
+                "\(waiting) hours and days are to be made again, the oldest for \(timeText(oldest))",
+                oldest, limits.rollupSeconds,
+                advice:
+                    "aggregators make them: see whether one runs, and its log; qoectl db rollup "
+                    + "makes them now")
+        ]
+    }
+
+    /// Whether what is older than its retention goes.
+    func retention() throws -> [Finding] {
+        var row = try row(
+            """
+            SELECT count(*), min(partition_name),
+                extract(epoch FROM now() - min(retired_at))::float8
+            FROM retired_partitions
+            """)
+        let waiting = try row.next(Int64.self)
+        guard let name = try row.nextOptional(String.self),
+            let oldest = try row.nextOptional(Double.self)
+        else { return [Finding(.ok, "retention", "no partition waits to be removed")] }
+        return [
+            Finding(
+                "retention",
+                "\(waiting) partitions are to be removed, such as \(name), since \(timeText(oldest)) ago",
+                oldest, limits.removalSeconds,
+                advice: "removing takes qoe_owner: GRANT it to the aggregator's login, or run "
+                    + "qoectl db retain with one that has it")
+        ]
+    }
+
     func deadLetters() throws -> [Finding] {
         var row = try row(
             """

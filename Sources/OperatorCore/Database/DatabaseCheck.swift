@@ -68,6 +68,8 @@ package struct DatabaseCheck {
         Part(subject: "partitions") { try $0.partitions() },
         Part(subject: "detached partitions") { try $0.pendingDetaches() },
         Part(subject: "freshness") { try $0.freshness() },
+        Part(subject: "rollups") { try $0.rollups() },
+        Part(subject: "retention") { try $0.retention() },
         Part(subject: "dead letters") { try $0.deadLetters() },
         Part(subject: "losses") { try $0.losses() },
     ]

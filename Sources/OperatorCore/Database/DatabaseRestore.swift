@@ -98,6 +98,8 @@ package struct DatabaseRestore {
     /// Sees to it that all roles exist, and that this one may give things to those that are to own them.
     private func prepareRoles(of archive: BackupArchive) throws {
         let roles = try archive.roles()
+        // Those of the schema itself can be made here, if this role may; otherwise what follows says it all.
+        try? Schema.makeRoles(database)
         let missing = try names(
             "SELECT name FROM unnest($1::text[]) AS name WHERE to_regrole(quote_ident(name)) IS NULL",
             roles.all)

@@ -9,7 +9,7 @@ struct DatabaseCommand: ParsableCommand {
         commandName: "db", abstract: "The database: its schema and what state it is in.",
         subcommands: [
             Migrate.self, Status.self, CheckDatabase.self, BackupDatabase.self,
-            RestoreDatabase.self,
+            RestoreDatabase.self, RollUpDatabase.self, RetainDatabase.self,
         ])
 
     struct Migrate: ParsableCommand {
