@@ -15,6 +15,7 @@ struct IngestBenchmark {
     /// A nats-server that knows `sync_interval`, 2.10 or newer; nil skips what needs it.
     var syncingServer: String?
     var memorySeconds = 600
+    var overloadSeconds = 20
 
     static let batchOfGoals = 500
     private static let clientScope = "probe-*"

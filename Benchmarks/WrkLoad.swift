@@ -7,6 +7,8 @@ struct LoadResult {
     var seconds = 0.0
     /// Requests without an answer of 2xx.
     var failureCount = 0
+    /// Requests by the status of their answer; only where they were counted.
+    var statuses: [Int: Int] = [:]
     var p50Milliseconds = 0.0
     var p99Milliseconds = 0.0
     var p999Milliseconds = 0.0
@@ -36,11 +38,13 @@ struct WrkLoad {
     }
 
     /// Posts to `port` for some seconds.
+    ///
+    /// - Parameter countsStatuses: Costs wrk much of its speed.
     func run(
         _ requests: PostedRequests, port: Int, path: String = "/events", connections: Int,
-        seconds: Int
+        seconds: Int, countsStatuses: Bool = false
     ) throws -> LoadResult {
-        let script = try script(requests, path)
+        let script = try script(requests, path, countsStatuses: countsStatuses)
         let log = "\(folder)/wrk.log"
         unlink(log)
         let process = try PrivateProcess(
@@ -59,9 +63,13 @@ struct WrkLoad {
     }
 
     /// Every request is formatted once, before the load; wrk then only chooses the next one.
-    private func script(_ requests: PostedRequests, _ target: String) throws -> String {
+    private func script(
+        _ requests: PostedRequests, _ target: String, countsStatuses: Bool
+    ) throws -> String {
         let name = target.map { $0 == "/" ? "-" : $0 }
-        let path = "\(folder)/requests\(String(name))-\(requests.eventsPerRequest).lua"
+        let path =
+            "\(folder)/requests\(String(name))-\(requests.eventsPerRequest)"
+            + "\(countsStatuses ? "-statuses" : "").lua"
         // Events may not be from the future, and a few minutes old ones are as good.
         guard access(path, F_OK) != 0 else { return path }
         var lua = "local raw = {}\n"
@@ -80,7 +88,13 @@ struct WrkLoad {
               next = next % #raw + 1
               return raw[next]
             end
+            \(countsStatuses ? Self.countingStatuses : "")
             done = function(summary, latency)
+              for _, thread in ipairs(threads or {}) do
+                for status, count in pairs(thread:get("statuses")) do
+                  io.write(string.format("\\nSTATUS %d %d", status, count))
+                end
+              end
               local e = summary.errors
               io.write(string.format("\\nRESULT %d %d %d %d %d %d\\n", summary.requests, summary.duration,
                 e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50),
@@ -92,6 +106,15 @@ struct WrkLoad {
         return path
     }
 
+    /// Each of wrk's threads has globals of its own.
+    private static let countingStatuses = """
+        threads = {}
+        setup = function(thread) table.insert(threads, thread) end
+        statuses = {}
+        response = function(status) statuses[status] = (statuses[status] or 0) + 1 end
+
+        """
+
     private static func result(inLog path: String) throws -> LoadResult {
         let text = read(path)
         guard let line = text.split(separator: "\n").last(where: { $0.hasPrefix("RESULT ") }) else {
@@ -101,8 +124,14 @@ struct WrkLoad {
         guard numbers.count == 6 else {
             throw StoredStream.Failure(description: "wrk said: \(line)")
         }
+        var statuses: [Int: Int] = [:]
+        for line in text.split(separator: "\n") where line.hasPrefix("STATUS ") {
+            let pair = line.split(separator: " ").dropFirst().compactMap { Int($0) }
+            if pair.count == 2 { statuses[pair[0], default: 0] += pair[1] }
+        }
         return LoadResult(
             requestCount: Int(numbers[0]), seconds: numbers[1] / 1e6, failureCount: Int(numbers[2]),
+            statuses: statuses,
             p50Milliseconds: numbers[3] / 1000, p99Milliseconds: numbers[4] / 1000,
             p999Milliseconds: numbers[5] / 1000)
     }

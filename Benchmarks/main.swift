@@ -40,7 +40,7 @@ struct Arguments {
 
 let allParts = [
     "parsing", "core", "sketches", "state", "aggregator", "ingest", "durable", "whole", "memory",
-    "sql",
+    "overload", "sql",
 ]
 let usage = """
     usage: benchmarks [--short] [--only PART,…]
@@ -51,7 +51,7 @@ let usage = """
     Parts: \(allParts.joined(separator: ", ")).
     --short: each piece once, small. --events, --cells and --orders are of the parts state and
     aggregator; --aggregator passes further arguments to the aggregator. The line after is of ingest,
-    durable, whole and memory; --nats-server (or QOE_BENCH_NATS_SERVER) names a nats-server of 2.10 or
+    durable, whole, memory and overload; --nats-server (or QOE_BENCH_NATS_SERVER) names a nats-server of 2.10 or
     newer for the part durable. What wrk and nginx are for is skipped where they are missing.
     """
 
@@ -124,12 +124,14 @@ if isShort {
     ingestBenchmark.rounds = 1
     ingestBenchmark.seconds = 2
     ingestBenchmark.memorySeconds = 60
+    ingestBenchmark.overloadSeconds = 5
 }
 if let counts = arguments.integers("--connections") { ingestBenchmark.connectionCounts = counts }
 if let sizes = arguments.integers("--batches") { ingestBenchmark.batchSizes = sizes }
 if let rounds = arguments.integers("--rounds")?.first { ingestBenchmark.rounds = max(1, rounds) }
 if let seconds = arguments.integers("--seconds")?.first {
     ingestBenchmark.seconds = max(1, seconds)
+    ingestBenchmark.overloadSeconds = ingestBenchmark.seconds
 }
 if let seconds = arguments.integers("--memory-seconds")?.first {
     ingestBenchmark.memorySeconds = max(10, seconds)
@@ -142,6 +144,7 @@ do {
     if parts.contains("durable") { try ingestBenchmark.runDurable() }
     if parts.contains("whole") { try ingestBenchmark.runWholeWay() }
     if parts.contains("memory") { try ingestBenchmark.runMemory() }
+    if parts.contains("overload") { try ingestBenchmark.runOverload() }
 } catch {
     print("ingest: \(error)")
     exit(1)

@@ -36,12 +36,11 @@ package final class BlockPublisher: Sendable {
     /// Whether the thread will look at time limits without being woken.
     private let isWatching = Atomic(false)
     private let onLoss: @Sendable (StreamLoss) -> Void
-    /// The highest sequence that each stream has acknowledged; the thread's own.
-    private let acknowledged = Mutex<[String: UInt64]>([:])
 
     /// What wakes the thread.
     private struct Signal {
-        var lanes: Set<Int> = []
+        /// Whether something may leave.
+        var isCalled = false
         var answers: [NATSMessage] = []
         var hasConnectionChanged = true
         var hasLostConnection = false
@@ -49,7 +48,7 @@ package final class BlockPublisher: Sendable {
         var hasStopBeenAsked = false
 
         var isQuiet: Bool {
-            lanes.isEmpty && answers.isEmpty && !hasConnectionChanged && !hasLostConnection
+            !isCalled && answers.isEmpty && !hasConnectionChanged && !hasLostConnection
                 && !hasStopBeenAsked
         }
 
@@ -81,14 +80,14 @@ package final class BlockPublisher: Sendable {
         let partitions = (0..<settings.partitioning.count).map { partition in
             PublishLane(
                 index: partition, subject: BusSubject.events(partition: partition),
-                stream: BusStream.events, inFlightMax: settings.blocksInFlightMax,
+                stream: BusStream.events,
                 builder: BlockBuilder(
                     partition: partition, producer: producer,
                     byteCountMax: settings.blockByteCountMax))
         }
         let heartbeats = PublishLane(
             index: partitions.count, subject: BusSubject.heartbeats, stream: BusStream.heartbeats,
-            inFlightMax: settings.messagesInFlightMax, builder: nil)
+            builder: nil)
         lanes = partitions + [heartbeats]
         connector.observe { [weak self] event in
             self?.handle(event)
@@ -163,21 +162,22 @@ package final class BlockPublisher: Sendable {
     /// - Parameter wakes: False where ``wake()`` follows: an event loop that serves many requests in
     ///   one turn wakes the publisher once for all of them.
     package func commit(_ receipt: PublishReceipt, wakes: Bool = true) {
-        let touched = receipt.commit()
-        // A lane that waits for answers goes on with them; but somebody must watch their time limits.
-        let isWatched = isWatching.load(ordering: .sequentiallyConsistent)
-        let leaving = touched.filter { !isWatched || lanes[$0].mayLeave }
-        guard !leaving.isEmpty else { return }
-        if wakes {
-            signal.update { $0.lanes.formUnion(leaving) }
-        } else {
-            signal.withLock { $0.lanes.formUnion(leaving) }
+        if let completion = receipt.commit() {
+            var batches = CompletionBatches()
+            batches.add(completion)
+            batches.deliver()
         }
+        if wakes { wake() }
     }
 
     /// Lets go what was committed without waking the publisher.
     package func wake() {
-        signal.update { _ in }
+        // A lane that waits for answers goes on with them; but somebody must watch their time limits.
+        guard
+            !isWatching.load(ordering: .sequentiallyConsistent)
+                || lanes.contains(where: \.wantsThread)
+        else { return }
+        signal.update { $0.isCalled = true }
     }
 
     /// Takes no more, waits until everything committed has its outcome, and ends the thread.
@@ -245,35 +245,50 @@ extension BlockPublisher {
         let subscription: NATSSubscription
     }
 
-    private func run() {
+    /// What only the thread knows.
+    private struct Own {
         var link: Link?
+        /// Of each lane.
+        var inFlight: [BlocksInFlight<PublishReceipt>]
+        /// The highest sequence that each stream has acknowledged.
+        var acknowledged: [String: UInt64] = [:]
+        var outcomes = CompletionBatches()
+    }
+
+    private func run() {
+        var own = Own(
+            inFlight: lanes.map { lane in
+                BlocksInFlight(
+                    countMax: lane.index < settings.partitioning.count
+                        ? settings.blocksInFlightMax : settings.messagesInFlightMax)
+            })
+        // Have answers, or lost blocks to time, in this turn.
+        var isMoving = [Bool](repeating: false, count: lanes.count)
         var nextExpiry = ContinuousClock.now + expiryInterval
         while true {
             let work = takeWork(until: nextExpiry)
             if work.hasLostConnection {
                 giveUpEverything(
                     PublishError(.unavailable, "the connection to NATS was lost"),
-                    counter: counters.blocksDisconnected)
+                    counter: counters.blocksDisconnected, &own)
             }
             if work.hasConnectionChanged || work.hasLostConnection {
-                link = renew(link)
+                own.link = renew(own.link)
             }
-            var lanesToSend = work.lanes
-            var loops: [CompletionQueue] = []
             for answer in work.answers {
-                if let lane = process(answer, waking: &loops) {
-                    lanesToSend.insert(lane)
-                }
+                if let lane = process(answer, &own) { isMoving[lane] = true }
             }
-            for loop in loops { loop.wakeLoop() }
+            own.outcomes.deliver()
             let now = ContinuousClock.now
             if now >= nextExpiry {
-                lanesToSend.formUnion(expire(now: now))
+                for lane in expire(now: now, &own) { isMoving[lane] = true }
                 nextExpiry = now + expiryInterval
             }
-            for lane in lanesToSend {
-                send(lanes[lane], link)
+            for lane in lanes where lane.takeTouched() || isMoving[lane.index] {
+                isMoving[lane.index] = false
+                send(lane, &own)
             }
+            own.outcomes.deliver()
             if let deadline = work.stopDeadline,
                 byteCount.load(ordering: .relaxed) == 0 || now >= deadline
             {
@@ -283,8 +298,8 @@ extension BlockPublisher {
         isReady.store(false, ordering: .releasing)
         giveUpEverything(
             PublishError(.stopped, "the publisher was stopped"),
-            counter: counters.blocksDisconnected)
-        link?.subscription.cancel()
+            counter: counters.blocksDisconnected, &own)
+        own.link?.subscription.cancel()
         NATSConnection.releaseThreadMemory()
     }
 
@@ -336,18 +351,18 @@ extension BlockPublisher {
         }
     }
 
-    private func send(_ lane: PublishLane, _ link: Link?) {
+    private func send(_ lane: PublishLane, _ own: inout Own) {
         // The status is asked here, not in `append`: libnats holds its lock while it writes.
-        guard let link, link.connection.isConnected else {
+        guard let link = own.link, link.connection.isConnected else {
             giveUp(
-                lane.removeAll(), PublishError(.unavailable, "no connection to NATS"),
-                counter: counters.blocksDisconnected)
+                lane, PublishError(.unavailable, "no connection to NATS"),
+                counter: counters.blocksDisconnected, &own)
             return
         }
-        let before = acknowledged.withLock { $0[lane.stream] ?? 0 }
-        while let block = lane.nextToSend(
-            deadline: .now + settings.acknowledgementLimit, acknowledgedBefore: before)
-        {
+        let before = own.acknowledged[lane.stream] ?? 0
+        while let block = lane.nextToSend(hasRoom: own.inFlight[lane.index].hasRoom) {
+            own.inFlight[lane.index].add(
+                block, deadline: .now + settings.acknowledgementLimit, acknowledgedBefore: before)
             counters.blocksSent.add(1, ordering: .relaxed)
             counters.bytesSent.add(block.payload.count, ordering: .relaxed)
             failpoint(.ingestBeforePublish)
@@ -360,26 +375,23 @@ extension BlockPublisher {
                 }
             } catch {
                 giveUp(
-                    lane.answered(block.number).map { [$0] } ?? [],
+                    own.inFlight[lane.index].answered(block.number).map { [$0] } ?? [],
                     PublishError(
                         error.code == .maxPayload ? .tooLarge : .unavailable, "\(error)"),
-                    counter: counters.blocksDisconnected)
+                    counter: counters.blocksDisconnected, &own.outcomes)
             }
         }
     }
 
-    /// - Parameter loops: Receives those that must be woken for the outcomes.
     /// - Returns: The lane that may send its next block now.
-    private func process(
-        _ answer: NATSMessage, waking loops: inout [CompletionQueue]
-    ) -> Int? {
+    private func process(_ answer: NATSMessage, _ own: inout Own) -> Int? {
         guard let token = AnswerToken(subject: answer.subject), lanes.indices.contains(token.lane)
         else {
             counters.answersUnreadable.add(1, ordering: .relaxed)
             return nil
         }
         let lane = lanes[token.lane]
-        guard let block = lane.answered(token.number) else {
+        guard let block = own.inFlight[token.lane].answered(token.number) else {
             counters.answersLate.add(1, ordering: .relaxed)
             return nil
         }
@@ -390,20 +402,20 @@ extension BlockPublisher {
         switch result {
         case .stored(let sequence):
             failpoint(.ingestAcknowledged)
-            noteStored(sequence, block, inStream: lane.stream)
+            noteStored(sequence, block, inStream: lane.stream, &own)
             counters.blocksAcknowledged.add(1, ordering: .relaxed)
             counters.eventsAcknowledged.add(block.eventCount, ordering: .relaxed)
             byteCount.subtract(block.byteCount, ordering: .relaxed)
             for waiter in block.waiters {
-                if let loop = waiter.finished(nil) { loops.append(loop) }
+                if let completion = waiter.finished(nil) { own.outcomes.add(completion) }
             }
         case .failed(let error):
-            giveUp([block], error, counter: counters.blocksRefused)
+            giveUp([block], error, counter: counters.blocksRefused, &own.outcomes)
         case .unreadable:
             counters.answersUnreadable.add(1, ordering: .relaxed)
             giveUp(
                 [block], PublishError(.refused, "the server's answer cannot be read"),
-                counter: counters.blocksRefused)
+                counter: counters.blocksRefused, &own.outcomes)
         }
         return token.lane
     }
@@ -411,15 +423,13 @@ extension BlockPublisher {
     /// A stream gives out ever higher sequences; one that gives out again what it had acknowledged before the block
     /// left has lost it.
     private func noteStored(
-        _ sequence: UInt64, _ block: PublishLane.Queue.Sent, inStream stream: String
+        _ sequence: UInt64, _ block: BlocksInFlight<PublishReceipt>.Sent,
+        inStream stream: String, _ own: inout Own
     ) {
-        let highest = acknowledged.withLock { acknowledged -> UInt64 in
-            let highest = acknowledged[stream] ?? 0
-            let hasLost = sequence <= block.acknowledgedBefore
-            // Blocks that left before this answer came back say the same once more; it is told once.
-            acknowledged[stream] = hasLost ? sequence : max(highest, sequence)
-            return highest
-        }
+        let highest = own.acknowledged[stream] ?? 0
+        let hasLost = sequence <= block.acknowledgedBefore
+        // Blocks that left before this answer came back say the same once more; it is told once.
+        own.acknowledged[stream] = hasLost ? sequence : max(highest, sequence)
         guard sequence <= block.acknowledgedBefore, sequence <= highest,
             block.acknowledgedBefore <= highest
         else { return }
@@ -427,33 +437,47 @@ extension BlockPublisher {
         onLoss(StreamLoss(stream: stream, sequences: sequence...highest))
     }
 
-    private func expire(now: ContinuousClock.Instant) -> [Int] {
-        lanes.compactMap { lane in
-            let late = lane.expire(now: now)
-            guard !late.isEmpty else { return nil }
+    /// - Returns: The lanes that may send more now.
+    private func expire(now: ContinuousClock.Instant, _ own: inout Own) -> [Int] {
+        lanes.indices.filter { lane in
+            let late = own.inFlight[lane].expire(now: now)
             giveUp(
                 late,
                 PublishError(
                     .timeout, "no acknowledgement within \(settings.acknowledgementLimit)"),
-                counter: counters.blocksTimedOut)
-            return lane.index
+                counter: counters.blocksTimedOut, &own.outcomes)
+            return !late.isEmpty
         }
     }
 
-    private func giveUpEverything(_ error: PublishError, counter: borrowing Atomic<Int>) {
+    private func giveUpEverything(
+        _ error: PublishError, counter: borrowing Atomic<Int>, _ own: inout Own
+    ) {
         for lane in lanes {
-            giveUp(lane.removeAll(), error, counter: counter)
+            giveUp(lane, error, counter: counter, &own)
         }
+        own.outcomes.deliver()
+    }
+
+    /// Gives up all of a lane, what has not left too.
+    private func giveUp(
+        _ lane: PublishLane, _ error: PublishError, counter: borrowing Atomic<Int>,
+        _ own: inout Own
+    ) {
+        let blocks =
+            own.inFlight[lane.index].removeAll() + lane.takeAll().map { BlocksInFlight.Sent($0) }
+        giveUp(blocks, error, counter: counter, &own.outcomes)
     }
 
     private func giveUp(
-        _ blocks: [PublishLane.Queue.Sent], _ error: PublishError, counter: borrowing Atomic<Int>
+        _ blocks: [BlocksInFlight<PublishReceipt>.Sent], _ error: PublishError,
+        counter: borrowing Atomic<Int>, _ outcomes: inout CompletionBatches
     ) {
         for block in blocks {
             counter.add(1, ordering: .relaxed)
             byteCount.subtract(block.byteCount, ordering: .relaxed)
             for waiter in block.waiters {
-                waiter.finished(error)?.wakeLoop()
+                if let completion = waiter.finished(error) { outcomes.add(completion) }
             }
         }
     }

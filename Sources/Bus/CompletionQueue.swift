@@ -20,22 +20,41 @@ package final class CompletionQueue: Sendable {
             waiting = []
             return taken
         }
-        for completion in completions {
-            completion.handler(completion.outcome)
+        for completion in completions { completion.tell() }
+    }
+
+    /// Adds outcomes, and has the loop woken if it is not awake for others.
+    func add(_ completions: [PublishReceipt.Completion]) {
+        let wasEmpty = waiting.withLock { waiting in
+            let wasEmpty = waiting.isEmpty
+            waiting += completions
+            return wasEmpty
+        }
+        if wasEmpty { wake(self) }
+    }
+}
+
+/// The outcomes of one turn of a thread, for each queue together, so that a queue is locked and its loop woken once.
+struct CompletionBatches {
+    private var batches: [(queue: CompletionQueue, completions: [PublishReceipt.Completion])] = []
+
+    /// Keeps an outcome, or tells it now when it is for no queue.
+    mutating func add(_ completion: PublishReceipt.Completion) {
+        guard let queue = completion.queue else {
+            completion.tell()
+            return
+        }
+        // One per event loop: few.
+        if let index = batches.firstIndex(where: { $0.queue === queue }) {
+            batches[index].completions.append(completion)
+        } else {
+            batches.append((queue, [completion]))
         }
     }
 
-    /// Adds an outcome.
-    ///
-    /// - Returns: Whether somebody must call ``wakeLoop()``.
-    func add(_ completion: PublishReceipt.Completion) -> Bool {
-        waiting.withLock { waiting in
-            waiting.append(completion)
-            return waiting.count == 1
-        }
-    }
-
-    func wakeLoop() {
-        wake(self)
+    /// Hands all of it over.
+    mutating func deliver() {
+        for batch in batches { batch.queue.add(batch.completions) }
+        batches.removeAll(keepingCapacity: true)
     }
 }

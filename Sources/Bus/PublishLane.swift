@@ -1,9 +1,13 @@
 internal import Blocks
 internal import OwnedThreads
+internal import Synchronization
 internal import Telemetry
 
-/// What goes to one subject: the open block of a partition and the queue behind it, or the queue
-/// of single messages.
+/// What goes to one subject and has not left: the open block of a partition and the sealed ones before it, or
+/// single messages.
+///
+/// Event loops append under a short lock and the publisher's thread takes blocks out under it; what is in flight
+/// is the thread's own.
 final class PublishLane: Sendable {
     typealias Queue = PublishQueue<PublishReceipt>
 
@@ -11,7 +15,7 @@ final class PublishLane: Sendable {
         /// `nil` for a lane of single messages.
         var builder: BlockBuilder?
         var openWaiters: [PublishReceipt] = []
-        var queue: Queue
+        var queue = Queue()
 
         /// Bytes of the open block; an empty one counts nothing.
         var openByteCount: Int {
@@ -19,7 +23,7 @@ final class PublishLane: Sendable {
             return builder.byteCount
         }
 
-        /// Everything that is open, waits or is in flight.
+        /// Everything that is open or waits.
         var byteCount: Int { openByteCount + queue.byteCount }
 
         /// Closes the open block and puts it behind those that wait; changes no byte count.
@@ -41,12 +45,17 @@ final class PublishLane: Sendable {
     /// A POSIX lock: Thread Sanitizer cannot see a contended `Synchronization.Mutex` (Swift 6.3), and
     /// this is the one that many threads contend for.
     let state: Monitor<State>
+    /// Whether something was added that the publisher's thread has not looked at.
+    private let isTouched = Atomic(false)
+    /// Whether the thread would have sent more when it last looked. Written under the lock, so who has appended
+    /// since then sees it, or the thread sees what was appended.
+    private let hasRoom = Atomic(true)
 
-    init(index: Int, subject: String, stream: String, inFlightMax: Int, builder: BlockBuilder?) {
+    init(index: Int, subject: String, stream: String, builder: BlockBuilder?) {
         self.index = index
         self.subject = subject
         self.stream = stream
-        state = Monitor(State(builder: builder, queue: Queue(inFlightMax: inFlightMax)))
+        state = Monitor(State(builder: builder))
     }
 
     /// What an append did.
@@ -57,7 +66,8 @@ final class PublishLane: Sendable {
 
     /// Lets `body` append to the open block, and to further ones when it fills up.
     func append(_ receipt: PublishReceipt, _ body: (inout BlockBuilder) -> Bool) -> Appended {
-        state.withLock { state in
+        defer { isTouched.store(true, ordering: .sequentiallyConsistent) }
+        return state.withLock { state in
             let before = state.byteCount
             while true {
                 guard var builder = state.builder.take() else {
@@ -69,7 +79,7 @@ final class PublishLane: Sendable {
                 let hasGrown = builder.eventCount > countBefore
                 state.builder = consume builder
                 if hasGrown, state.openWaiters.last !== receipt {
-                    receipt.expect(lane: index)
+                    receipt.expect()
                     state.openWaiters.append(receipt)
                 }
                 if isDone {
@@ -83,45 +93,49 @@ final class PublishLane: Sendable {
         }
     }
 
-    /// Whether something may leave now; otherwise an answer that is awaited makes it leave.
-    var mayLeave: Bool { state.withLock { $0.queue.mayLeave } }
-
     /// Puts a single message behind those that wait.
     func enqueue(_ payload: [UInt8], _ receipt: PublishReceipt) {
-        receipt.expect(lane: index)
+        receipt.expect()
         state.withLock { state in
             let number = state.queue.takeNumber()
             state.queue.enqueue(
                 Queue.Block(number: number, payload: payload, eventCount: 1, waiters: [receipt]))
         }
+        isTouched.store(true, ordering: .sequentiallyConsistent)
     }
 
-    /// The block to send now, if there is one and it may leave.
-    func nextToSend(
-        deadline: ContinuousClock.Instant, acknowledgedBefore: UInt64
-    ) -> Queue.Block? {
+    /// Whether something was added that may leave now; otherwise an answer that is awaited makes it leave.
+    var wantsThread: Bool {
+        isTouched.load(ordering: .sequentiallyConsistent)
+            && hasRoom.load(ordering: .sequentiallyConsistent)
+    }
+
+    // MARK: - On the publisher's thread
+
+    /// Whether something was added since the last call.
+    func takeTouched() -> Bool {
+        isTouched.load(ordering: .relaxed)
+            && isTouched.exchange(false, ordering: .sequentiallyConsistent)
+    }
+
+    /// The block to send now, if there is one and there is room for it in flight.
+    func nextToSend(hasRoom: Bool) -> Queue.Block? {
         state.withLock { state in
-            if state.queue.wantsBlock {
+            self.hasRoom.store(hasRoom, ordering: .sequentiallyConsistent)
+            guard hasRoom else { return nil }
+            if state.queue.isEmpty {
                 state.seal()
             }
-            return state.queue.nextToSend(
-                deadline: deadline, acknowledgedBefore: acknowledgedBefore)
+            return state.queue.takeFirst()
         }
     }
 
-    func answered(_ number: UInt64) -> Queue.Sent? {
-        state.withLock { $0.queue.answered(number) }
-    }
-
-    func expire(now: ContinuousClock.Instant) -> [Queue.Sent] {
-        state.withLock { $0.queue.expire(now: now) }
-    }
-
     /// Gives up everything, the open block too.
-    func removeAll() -> [Queue.Sent] {
+    func takeAll() -> [Queue.Block] {
         state.withLock { state in
+            hasRoom.store(true, ordering: .sequentiallyConsistent)
             state.seal()
-            return state.queue.removeAll()
+            return state.queue.takeAll()
         }
     }
 

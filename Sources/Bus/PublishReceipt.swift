@@ -6,37 +6,39 @@ internal import Synchronization
 /// The request appends under its receipt, then commits the receipt exactly once, whether or not
 /// appends were refused. The outcome comes once: success when JetStream has acknowledged every
 /// block that holds something of the request, failure as soon as one of them failed or an append
-/// was refused.
+/// was refused. One atomic word decides when that is, without a lock.
 package final class PublishReceipt: Sendable {
     package typealias Outcome = Result<Void, PublishError>
 
-    /// A handler and what it is to be called with.
+    /// A receipt that has its outcome, and where it is to be told.
     struct Completion {
-        let handler: @Sendable (Outcome) -> Void
+        let receipt: PublishReceipt
         let outcome: Outcome
-    }
 
-    private struct State {
-        /// Blocks and messages that hold something of this request and have no answer yet.
-        var pendingCount = 0
-        var isCommitted = false
-        var error: PublishError?
-        var lanes: [Int] = []
-        var onComplete: (@Sendable (Outcome) -> Void)?
+        var queue: CompletionQueue? { receipt.queue }
 
-        /// The handler and the outcome to call it with, once.
-        mutating func takeCompletion() -> Completion? {
-            guard isCommitted, pendingCount == 0 || error != nil, let handler = onComplete else {
-                return nil
-            }
-            onComplete = nil
-            return Completion(
-                handler: handler, outcome: error.map { .failure($0) } ?? .success(()))
+        func tell() {
+            receipt.onComplete(outcome)
         }
     }
 
-    private let state: Mutex<State>
+    private final class Refusal: Sendable {
+        let error: PublishError
+
+        init(_ error: PublishError) { self.error = error }
+    }
+
+    /// The blocks and messages that hold something of this request and have no answer yet, and these flags above.
+    private let state = Atomic<UInt64>(0)
+    private static let isCommitted: UInt64 = 1 << 63
+    private static let hasFailed: UInt64 = 1 << 62
+    private static let isComplete: UInt64 = 1 << 61
+    private static let countMask: UInt64 = isComplete - 1
+
+    /// The first error.
+    private let refusal = AtomicLazyReference<Refusal>()
     private let queue: CompletionQueue?
+    private let onComplete: @Sendable (Outcome) -> Void
 
     /// - Parameters:
     ///   - queue: Where the call is made, in ``CompletionQueue/run()``; nil makes it on the publisher's
@@ -46,57 +48,63 @@ package final class PublishReceipt: Sendable {
         on queue: CompletionQueue? = nil, onComplete: @escaping @Sendable (Outcome) -> Void
     ) {
         self.queue = queue
-        state = Mutex(State(onComplete: onComplete))
+        self.onComplete = onComplete
     }
 
-    /// One more block or message of the lane must be acknowledged.
-    func expect(lane: Int) {
-        state.withLock { state in
-            state.pendingCount += 1
-            if !state.lanes.contains(lane) {
-                state.lanes.append(lane)
-            }
-        }
+    /// One more block or message must be acknowledged.
+    func expect() {
+        state.add(1, ordering: .relaxed)
     }
 
     /// One of the expected answers has come.
     ///
-    /// - Returns: The queue whose loop must be woken for it.
-    func finished(_ error: PublishError?) -> CompletionQueue? {
-        change { state in
-            state.pendingCount -= 1
-            state.error = state.error ?? error
-            if state.error == nil && state.isCommitted && state.pendingCount > 0 {
+    /// - Returns: The outcome, when this decides it.
+    func finished(_ error: PublishError?) -> Completion? {
+        if let error { note(error) }
+        return change(answers: 1, setting: error == nil ? 0 : Self.hasFailed)
+    }
+
+    /// Something of the request was not even taken, before its commit.
+    func refused(_ error: PublishError) {
+        note(error)
+        _ = change(answers: 0, setting: Self.hasFailed)
+    }
+
+    /// Nothing more comes.
+    ///
+    /// - Returns: The outcome, when it is known already.
+    func commit() -> Completion? {
+        change(answers: 0, setting: Self.isCommitted)
+    }
+
+    private func note(_ error: PublishError) {
+        _ = refusal.storeIfNil(Refusal(error))
+    }
+
+    private func change(answers: UInt64, setting flags: UInt64) -> Completion? {
+        var old = state.load(ordering: .relaxed)
+        while true {
+            precondition(
+                old & Self.countMask >= answers, "an answer that nobody expects")
+            precondition(old & flags & Self.isCommitted == 0, "a receipt is committed once")
+            var new = (old - answers) | flags
+            let isDecided =
+                new & Self.isCommitted != 0
+                && (new & Self.countMask == 0 || new & Self.hasFailed != 0)
+            let completes = isDecided && old & Self.isComplete == 0
+            if completes { new |= Self.isComplete }
+            let (isExchanged, present) = state.weakCompareExchange(
+                expected: old, desired: new, ordering: .acquiringAndReleasing)
+            guard isExchanged else {
+                old = present
+                continue
+            }
+            if answers > 0, !isDecided, new & Self.isCommitted != 0 {
                 failpoint(.ingestPartlyAcknowledged)
             }
+            guard completes else { return nil }
+            return Completion(
+                receipt: self, outcome: refusal.load().map { .failure($0.error) } ?? .success(()))
         }
-    }
-
-    /// Something of the request was not even taken.
-    func refused(_ error: PublishError) {
-        change { $0.error = $0.error ?? error }?.wakeLoop()
-    }
-
-    /// - Returns: The lanes that hold something of the request.
-    func commit() -> [Int] {
-        let lanes = state.withLock { $0.lanes }
-        change { state in
-            precondition(!state.isCommitted, "a receipt is committed once")
-            state.isCommitted = true
-        }?.wakeLoop()
-        return lanes
-    }
-
-    private func change(_ body: (inout State) -> Void) -> CompletionQueue? {
-        let completion = state.withLock { state in
-            body(&state)
-            return state.takeCompletion()
-        }
-        guard let completion else { return nil }
-        guard let queue else {
-            completion.handler(completion.outcome)
-            return nil
-        }
-        return queue.add(completion) ? queue : nil
     }
 }

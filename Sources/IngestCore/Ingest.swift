@@ -263,7 +263,9 @@ package final class Ingest: Sendable {
             ByteToMessageHandler(
                 HTTPRequestDecoder(
                     leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)))
-        try pipeline.addHandler(ConnectionHandler(loop: loop, arrivals: arrivals))
+        try pipeline.addHandler(
+            ConnectionHandler(
+                loop: loop, arrivals: arrivals, isSecured: certificates != nil))
     }
 }
 

@@ -148,6 +148,7 @@ enum ClosingReason: String, CaseIterable {
     case slowReader = "slow_reader"
     /// What came is not HTTP/1.1.
     case malformed
+    /// The handshake failed or took too long, or what came after it is not TLS.
     case tls
     /// The connection broke.
     case failed

@@ -39,13 +39,13 @@ import Testing
 
     /// Runs the cases, each on a connection of its own.
     private func check(
-        _ settings: [String: String] = [:], _ cases: (RunningIngest) -> [Case],
+        _ door: Door, _ settings: [String: String] = [:], _ cases: (RunningIngest) -> [Case],
         sourceLocation: SourceLocation = #_sourceLocation
     ) async throws {
-        try await withIngest(settings: settings) { ingest in
+        try await withIngest(door, settings: settings) { ingest in
             var storedCount = 0
             for item in cases(ingest) {
-                let client = try HTTPClient(port: ingest.port)
+                let client = try ingest.connect()
                 let followerHead = ingest.head(
                     length: Self.body.utf8.count, extra: "Connection: close\r\n")
                 let name = "\(String(decoding: item.bytes, as: UTF8.self).debugDescription)".suffix(
@@ -81,8 +81,9 @@ import Testing
             + body
     }
 
-    @Test func `a body whose length is given in two ways or none is refused`() async throws {
-        try await check { ingest in
+    @Test(arguments: Door.allCases)
+    func `a body whose length is given in two ways or none is refused`(_ door: Door) async throws {
+        try await check(door) { ingest in
             let fields = [
                 "\(Self.length)\r\n\(Self.chunked)", "\(Self.chunked)\r\n\(Self.length)",
                 "Transfer-Encoding: xchunked", "Transfer-Encoding: chunked, chunked",
@@ -133,8 +134,11 @@ import Testing
         }
     }
 
-    @Test func `lines, names and values that are not as they must be are refused`() async throws {
-        try await check { ingest in
+    @Test(arguments: Door.allCases)
+    func `lines, names and values that are not as they must be are refused`(_ door: Door)
+        async throws
+    {
+        try await check(door) { ingest in
             func raw(_ text: String, _ byte: UInt8) -> Case {
                 Case(
                     text.utf8.map { $0 == UInt8(ascii: "#") ? byte : $0 }, [400], isFollowed: false)
@@ -168,8 +172,9 @@ import Testing
         }
     }
 
-    @Test func `a request names one host`() async throws {
-        try await check { ingest in
+    @Test(arguments: Door.allCases)
+    func `a request names one host`(_ door: Door) async throws {
+        try await check(door) { ingest in
             let hosts = [
                 "", "Host: a\r\nHost: b\r\n", "Host: a\r\nHost: a\r\n", "Host: a b\r\n",
                 "Host: a,b\r\n", "Host: a/b\r\n", "Host: b@a\r\n", "Host: a\\b\r\n",
@@ -182,8 +187,9 @@ import Testing
         }
     }
 
-    @Test func `other targets, methods and versions are refused`() async throws {
-        try await check { ingest in
+    @Test(arguments: Door.allCases)
+    func `other targets, methods and versions are refused`(_ door: Door) async throws {
+        try await check(door) { ingest in
             func get(_ line: String, _ fields: String = "") -> String {
                 "\(line)\r\nHost: test\r\n\(fields)\r\n"
             }
@@ -241,8 +247,9 @@ import Testing
         }
     }
 
-    @Test func `chunks that are not as they must be are refused`() async throws {
-        try await check(["request-timeout": "1s"]) { ingest in
+    @Test(arguments: Door.allCases)
+    func `chunks that are not as they must be are refused`(_ door: Door) async throws {
+        try await check(door, ["request-timeout": "1s"]) { ingest in
             let sizes = [
                 "-5", "+5", "0x5", " 5", "5 ", "5\t", "\t5", "g", "", "5g", "5_0", "5\u{0}",
                 "10000000000000005", "FFFFFFFFFFFFFFFFFFFFFFFF", "5;a\nb", "5;\n", "5\n", "5\r",
@@ -288,8 +295,9 @@ import Testing
         }
     }
 
-    @Test func `a trailer cannot say how long a body is`() async throws {
-        try await check { ingest in
+    @Test(arguments: Door.allCases)
+    func `a trailer cannot say how long a body is`(_ door: Door) async throws {
+        try await check(door) { ingest in
             let whole = Self.chunk(Self.body)
             return ["Content-Length: 400", "Transfer-Encoding: chunked", "Content-Length: 0"].map {
                 .ends(post(ingest, Self.chunked, "\(whole)0\r\n\($0)\r\n\r\n"), 400)
@@ -297,8 +305,9 @@ import Testing
         }
     }
 
-    @Test func `a head has bounds`() async throws {
-        try await check(["header-timeout": "500ms"]) { ingest in
+    @Test(arguments: Door.allCases)
+    func `a head has bounds`(_ door: Door) async throws {
+        try await check(door, ["header-timeout": "1s"]) { ingest in
             let get = "GET /health HTTP/1.1\r\nHost: test\r\n"
             let many = (0..<64).map { "X-\($0): a\r\n" }.joined()
             let large = (0..<3).map { "X-\($0): \(String(repeating: "a", count: 6000))\r\n" }
@@ -315,8 +324,9 @@ import Testing
         }
     }
 
-    @Test func `what may follow 100 is told apart`() async throws {
-        try await check(["request-timeout": "500ms"]) { ingest in
+    @Test(arguments: Door.allCases)
+    func `what may follow 100 is told apart`(_ door: Door) async throws {
+        try await check(door, ["request-timeout": "500ms"]) { ingest in
             let expects = "Expect: 100-continue\r\n"
             return [
                 .goesOn(post(ingest, "\(expects)\(Self.length)", Self.body), 100, 202),
@@ -333,15 +343,16 @@ import Testing
         }
     }
 
-    @Test func `every refusal of what is malformed is counted`() async throws {
-        try await withIngest { ingest in
+    @Test(arguments: Door.allCases)
+    func `every refusal of what is malformed is counted`(_ door: Door) async throws {
+        try await withIngest(door) { ingest in
             let malformed = "qoe_ingest_connections_closed_total{reason=\"malformed\"}"
             let texts = [
                 "nonsense\r\n\r\n", "GET /health HTTP/1.1\r\n\r\n",
                 "POST /events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
             ]
             for (index, text) in texts.enumerated() {
-                let client = try HTTPClient(port: ingest.port)
+                let client = try ingest.connect()
                 try client.send(text)
                 #expect(try client.responsesUntilClose().map(\.status) == [400])
                 #expect(ingest.metric(malformed) == Double(index + 1), "\(text)")

@@ -1,9 +1,10 @@
 import Glibc
 import Testing
+import Transport
 
-/// A connection of a test, on which it sends whatever bytes it likes and reads answers.
+/// A connection of a test, in the clear or over TLS, on which it sends whatever bytes it likes and reads answers.
 ///
-/// One thread may send while another reads: they share nothing but the socket.
+/// In the clear one thread may send while another reads: they share nothing but the socket.
 final class HTTPClient: @unchecked Sendable {
     struct Response: Equatable {
         var status: Int
@@ -16,7 +17,12 @@ final class HTTPClient: @unchecked Sendable {
         let description: String
     }
 
-    private let socket: Int32
+    private enum Stream {
+        case clear(socket: Int32)
+        case secured(Connection)
+    }
+
+    private let stream: Stream
     private var received: [UInt8] = []
 
     /// How long an answer may take before the test fails.
@@ -26,7 +32,8 @@ final class HTTPClient: @unchecked Sendable {
     ///   - source: The address to come from; any of the loopback unless given.
     ///   - receiveBytesMax: What the kernel may hold of answers that nobody reads.
     init(port: Int, from source: String? = nil, receiveBytesMax: Int32? = nil) throws {
-        socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        stream = .clear(socket: socket)
         var limit = timeval(tv_sec: Self.limitSeconds, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
@@ -39,7 +46,22 @@ final class HTTPClient: @unchecked Sendable {
         guard status == 0 else { throw Problem(description: "cannot connect: error \(errno)") }
     }
 
-    deinit { close(socket) }
+    /// Connects and handshakes.
+    init(port: Int, trusting context: TLSContext) throws {
+        let host = "127.0.0.1"
+        guard let address = SocketAddress(literal: host, port: UInt16(port)) else {
+            throw Problem(description: "no address \(host)")
+        }
+        let connection = try Connection.open(address, Self.patience)
+        try connection.startTLS(context, serverName: host, Self.patience)
+        stream = .secured(connection)
+    }
+
+    deinit {
+        if case .clear(let socket) = stream { close(socket) }
+    }
+
+    private static var patience: Patience { Patience(for: .seconds(limitSeconds)) }
 
     private static func withAddress(
         _ host: String, _ port: Int, _ action: (UnsafePointer<sockaddr>, socklen_t) -> Int32
@@ -57,16 +79,24 @@ final class HTTPClient: @unchecked Sendable {
 
     /// Has the connection reset, not ended, when this is gone.
     func resetsAtEnd() {
+        guard case .clear(let socket) = stream else {
+            if case .secured(let connection) = stream { connection.abortOnClose() }
+            return
+        }
         var linger = Glibc.linger(l_onoff: 1, l_linger: 0)
         setsockopt(
             socket, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))
     }
 
-    /// Sends what the kernel takes at once.
+    /// Sends what the kernel takes at once; over TLS all or nothing, and then the same bytes must be sent next.
     ///
     /// - Returns: How much that was.
     func sendWithoutWaiting(_ bytes: [UInt8]) -> Int {
-        max(0, Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)))
+        guard case .clear(let socket) = stream else {
+            return (try? send(bytes, Patience(for: .milliseconds(1)))).map { bytes.count } ?? 0
+        }
+        return max(
+            0, Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)))
     }
 
     /// The answers until the server closes.
@@ -87,6 +117,16 @@ final class HTTPClient: @unchecked Sendable {
 
     /// - Throws: Also when the server has closed meanwhile.
     func send(_ bytes: [UInt8]) throws {
+        try send(bytes, Self.patience)
+    }
+
+    private func send(_ bytes: [UInt8], _ patience: Patience) throws {
+        guard case .clear(let socket) = stream else {
+            if case .secured(let connection) = stream {
+                try connection.write(bytes.span, patience)
+            }
+            return
+        }
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes {
@@ -99,7 +139,10 @@ final class HTTPClient: @unchecked Sendable {
 
     /// Says that nothing more will be sent.
     func shutdownOutput() {
-        shutdown(socket, Int32(SHUT_WR))
+        switch stream {
+        case .clear(let socket): shutdown(socket, Int32(SHUT_WR))
+        case .secured(let connection): connection.finishWriting()
+        }
     }
 
     /// Reads one answer; interim answers count as answers.
@@ -137,8 +180,15 @@ final class HTTPClient: @unchecked Sendable {
 
     private func receive() throws -> Bool {
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
-        let count = recv(socket, &chunk, chunk.count, 0)
-        guard count >= 0 else { throw Problem(description: "cannot receive: error \(errno)") }
+        let count: Int
+        switch stream {
+        case .clear(let socket):
+            count = recv(socket, &chunk, chunk.count, 0)
+            guard count >= 0 else { throw Problem(description: "cannot receive: error \(errno)") }
+        case .secured(let connection):
+            // Throws as well when the server ends the connection without ending TLS.
+            count = try connection.read(into: &chunk, Self.patience)
+        }
         received += chunk[..<count]
         return count > 0
     }

@@ -15,9 +15,11 @@ import Testing
         return ingest.head(length: body.utf8.count, extra: extra) + body
     }
 
-    @Test func `a thousand requests of all kinds in one write are answered in order`() async throws
+    @Test(arguments: Door.allCases)
+    func `a thousand requests of all kinds in one write are answered in order`(_ door: Door)
+        async throws
     {
-        try await withIngest { ingest in
+        try await withIngest(door) { ingest in
             var text = ""
             for index in 0..<1000 {
                 let heartbeat = #"{"client_id":"probe-\#(index)","ts_ms":5}"#
@@ -31,7 +33,7 @@ import Testing
                 default: text += Self.event(index, ingest)
                 }
             }
-            let client = try HTTPClient(port: ingest.port)
+            let client = try ingest.connect()
             try client.send(text)
             for index in 0..<1000 {
                 let response = try client.response()
@@ -82,11 +84,14 @@ import Testing
         }
     }
 
-    @Test func `a client that never reads is read no further, and its connection ends`()
+    @Test(arguments: Door.allCases)
+    func `a client that never reads is read no further, and its connection ends`(_ door: Door)
         async throws
     {
-        try await withIngest(settings: ["request-timeout": "1s"]) { ingest in
-            let client = try HTTPClient(port: ingest.port, receiveBytesMax: 4096)
+        try await withIngest(door, settings: ["request-timeout": "1s"]) { ingest in
+            let client =
+                door == .clear
+                ? try HTTPClient(port: ingest.port, receiveBytesMax: 4096) : try ingest.connect()
             let request = Array(
                 String(
                     repeating: "POST /none HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n",
@@ -109,14 +114,15 @@ import Testing
         }
     }
 
-    @Test func `a client that has sent all still gets every answer`() async throws {
-        try await withIngest { ingest in
-            let client = try HTTPClient(port: ingest.port)
+    @Test(arguments: Door.allCases)
+    func `a client that has sent all still gets every answer`(_ door: Door) async throws {
+        try await withIngest(door) { ingest in
+            let client = try ingest.connect()
             try client.send((0..<200).map { Self.event($0, ingest) }.joined())
             client.shutdownOutput()
             #expect(
                 try client.responsesUntilClose().map(\.status) == Array(repeating: 202, count: 200))
-            let cut = try HTTPClient(port: ingest.port)
+            let cut = try ingest.connect()
             try cut.send(
                 (0..<20).map { Self.event($0, ingest) }.joined() + ingest.head(length: 100) + "{")
             cut.shutdownOutput()
@@ -127,12 +133,14 @@ import Testing
         }
     }
 
-    @Test func `what is no request does not cost those before it their answers`() async throws {
-        try await withIngest { ingest in
+    @Test(arguments: Door.allCases)
+    func `what is no request does not cost those before it their answers`(_ door: Door) async throws
+    {
+        try await withIngest(door) { ingest in
             // Held up, so that all of them wait when the nonsense comes, in more than one piece.
             ingest.nats.pause()
             defer { ingest.nats.resume() }
-            let client = try HTTPClient(port: ingest.port)
+            let client = try ingest.connect()
             try client.send((0..<20).map { Self.event($0, ingest) }.joined())
             let malformed = "qoe_ingest_connections_closed_total{reason=\"malformed\"}"
             try client.send("nonsense\r\n\r\n")
@@ -151,9 +159,10 @@ import Testing
         }
     }
 
-    @Test func `a client that sent far ahead of its refusal still gets it`() async throws {
-        try await withIngest { ingest in
-            let client = try HTTPClient(port: ingest.port)
+    @Test(arguments: Door.allCases)
+    func `a client that sent far ahead of its refusal still gets it`(_ door: Door) async throws {
+        try await withIngest(door) { ingest in
+            let client = try ingest.connect()
             let text = (0..<70).map { Self.event($0, ingest) }.joined()
             // The server reads no further while 64 wait, and then comes what ends the connection.
             let rest = ingest.head(length: 2 << 20) + String(repeating: " ", count: 1 << 20)
@@ -184,12 +193,13 @@ import Testing
         }
     }
 
-    @Test func `nothing remains of clients that reset their connections`() async throws {
-        try await withIngest { ingest in
+    @Test(arguments: Door.allCases)
+    func `nothing remains of clients that reset their connections`(_ door: Door) async throws {
+        try await withIngest(door) { ingest in
             ingest.nats.pause()
             defer { ingest.nats.resume() }
             for index in 0..<20 {
-                let client = try HTTPClient(port: ingest.port)
+                let client = try ingest.connect()
                 try client.send((0..<10).map { Self.event($0, ingest) }.joined())
                 try client.send(String(Self.event(index, ingest).dropLast(index * 5)))
                 #expect(eventually { (ingest.metric("qoe_ingest_inflight_bytes") ?? 0) > 0 })
@@ -200,9 +210,10 @@ import Testing
         }
     }
 
-    @Test func `the last request of a connection says so`() async throws {
-        try await withIngest(settings: ["max-requests-per-connection": "3"]) { ingest in
-            let client = try HTTPClient(port: ingest.port)
+    @Test(arguments: Door.allCases)
+    func `the last request of a connection says so`(_ door: Door) async throws {
+        try await withIngest(door, settings: ["max-requests-per-connection": "3"]) { ingest in
+            let client = try ingest.connect()
             try client.send((0..<10).map { Self.event($0, ingest) }.joined())
             let responses = try client.responsesUntilClose()
             #expect(responses.map(\.status) == [202, 202, 202])

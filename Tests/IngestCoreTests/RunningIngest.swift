@@ -9,6 +9,12 @@ import PrivateServers
 import ServiceKit
 import Telemetry
 import TestKit
+import Transport
+
+/// How a test speaks with its ingest.
+enum Door: CaseIterable {
+    case clear, tls
+}
 
 /// An ingest with its own nats-server, on free ports.
 struct RunningIngest {
@@ -20,6 +26,13 @@ struct RunningIngest {
     /// May speak for every client.
     let token: String
     let port: Int
+    /// What clients trust when it speaks TLS.
+    let tls: TLSContext?
+
+    /// A connection of a client, as the ingest wants it.
+    func connect() throws -> HTTPClient {
+        try tls.map { try HTTPClient(port: port, trusting: $0) } ?? HTTPClient(port: port)
+    }
 
     /// The head of a request with a good token.
     func head(
@@ -36,7 +49,7 @@ struct RunningIngest {
         _ body: String, to path: String = "/events", type: String? = "application/json",
         token: String? = nil, extra: String = ""
     ) throws -> HTTPClient.Response {
-        let client = try HTTPClient(port: port)
+        let client = try connect()
         let head = head(
             "POST", path, length: body.utf8.count, type: type, token: token, extra: extra)
         try client.send(head + body)
@@ -44,7 +57,7 @@ struct RunningIngest {
     }
 
     func get(_ path: String) throws -> HTTPClient.Response {
-        let client = try HTTPClient(port: port)
+        let client = try connect()
         try client.send("GET \(path) HTTP/1.1\r\nHost: test\r\n\r\n")
         return try client.response()
     }
@@ -96,7 +109,7 @@ struct RunningIngest {
 
 /// Runs `body` against an ingest that is ready, or that has no NATS yet.
 func withIngest(
-    settings: [String: String] = [:], startsBeforeNATS: Bool = false,
+    _ door: Door = .clear, settings: [String: String] = [:], startsBeforeNATS: Bool = false,
     _ body: (RunningIngest) async throws -> Void
 ) async throws {
     try await withTemporaryFolder { folder in
@@ -109,6 +122,8 @@ func withIngest(
             "listen": "127.0.0.1:0", "nats-url": nats.url, "tokens-file": tokensFile,
             "threads": "2",
         ]
+        let certificates = door == .tls ? try TestCertificates(folder) : nil
+        if let certificates { values.merge(certificates.settings) { $1 } }
         values.merge(settings) { $1 }
         let health = HealthRegistry(dependencies: [Ingest.dependency])
         let metrics = PrometheusRegistry()
@@ -125,7 +140,7 @@ func withIngest(
         let address = try await ingest.listen()
         let running = RunningIngest(
             nats: nats, health: health, metrics: metrics, ingest: ingest, tokensFile: tokensFile,
-            token: token, port: address.port)
+            token: token, port: address.port, tls: try certificates?.clientContext())
         let outcome: Result<Void, any Error>
         do {
             if !startsBeforeNATS { try await waitUntilReady(health) }

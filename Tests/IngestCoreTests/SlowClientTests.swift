@@ -4,7 +4,10 @@ import TestKit
 import Testing
 
 @Suite(.serialized) struct SlowClientTests {
-    @Test func `thousands of slow clients end by their limits and disturb nobody`() async throws {
+    @Test(arguments: Door.allCases)
+    func `thousands of slow clients end by their limits and disturb nobody`(_ door: Door)
+        async throws
+    {
         var files = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &files)
         // Both ends of each connection are in this process.
@@ -14,19 +17,23 @@ import Testing
             "max-connections-per-address": "5000", "header-timeout": "1s", "request-timeout": "1s",
             "idle-timeout": "1s",
         ]
-        try await withIngest(settings: settings) { ingest in
+        try await withIngest(door, settings: settings) { ingest in
             let count = min(2000, Int(clamping: files.rlim_cur / 3))
             let head = Array(ingest.head(length: 5000).utf8)
             var slow: [HTTPClient] = []
             for index in 0..<count {
-                let client = try HTTPClient(port: ingest.port)
-                if index % 3 == 1 { try client.send(head) }
+                let client = try ingest.connect()
+                switch index % 3 {
+                case 0: try client.send([head[0]])
+                case 1: try client.send(head)
+                default: break
+                }
                 slow.append(client)
             }
             let series = ["slow_head", "slow_body", "idle"].map {
                 "qoe_ingest_connections_closed_total{reason=\"\($0)\"}"
             }
-            var step = 0
+            var step = 1
             let haveEnded = try eventually(within: .seconds(60)) {
                 for (index, client) in slow.enumerated() where index % 3 != 2 {
                     let byte = index % 3 == 0 ? head[step % head.count] : 0x20
@@ -39,7 +46,6 @@ import Testing
             }
             #expect(haveEnded)
             for series in series {
-                // Not a third each: one whose first byte comes late was idle.
                 #expect((ingest.metric(series) ?? 0) > 0, "\(series)")
             }
             slow.removeAll()
@@ -47,20 +53,22 @@ import Testing
         }
     }
 
-    @Test func `a client that stays when it was answered for the last time is cut off`()
+    @Test(arguments: Door.allCases)
+    func `a client that stays when it was answered for the last time is cut off`(_ door: Door)
         async throws
     {
-        try await withIngest { ingest in
-            let client = try HTTPClient(port: ingest.port)
+        try await withIngest(door) { ingest in
+            let client = try ingest.connect()
             try client.send("nonsense\r\n\r\n")
             #expect(try client.response().status == 400)
             #expect(eventually { ingest.isIdle() })
         }
     }
 
-    @Test func `while it waits to drain it serves, and says that it will not`() async throws {
-        try await withIngest(settings: ["drain-delay": "1s"]) { ingest in
-            let open = try HTTPClient(port: ingest.port)
+    @Test(arguments: Door.allCases)
+    func `while it waits to drain it serves, and says that it will not`(_ door: Door) async throws {
+        try await withIngest(door, settings: ["drain-delay": "1s"]) { ingest in
+            let open = try ingest.connect()
             let drained = Task { await ingest.ingest.drain() }
             #expect(try eventually { try ingest.get("/ready").status == 503 })
             #expect(try ingest.post(eventJSON()).status == 202)
@@ -70,13 +78,14 @@ import Testing
             #expect(response.headers["connection"] == nil)
             #expect(try open.isClosedByServer())
             await drained.value
-            #expect(throws: (any Error).self) { try HTTPClient(port: ingest.port) }
+            #expect(throws: (any Error).self) { try ingest.connect() }
         }
     }
 
-    @Test func `a stuck client is cut off when draining takes too long`() async throws {
-        try await withIngest(settings: ["drain-timeout": "300ms"]) { ingest in
-            let stuck = try HTTPClient(port: ingest.port)
+    @Test(arguments: Door.allCases)
+    func `a stuck client is cut off when draining takes too long`(_ door: Door) async throws {
+        try await withIngest(door, settings: ["drain-timeout": "300ms"]) { ingest in
+            let stuck = try ingest.connect()
             try stuck.send(ingest.head(length: 100, extra: "Expect: 100-continue\r\n"))
             #expect(try stuck.response().status == 100)
             await ingest.ingest.drain()

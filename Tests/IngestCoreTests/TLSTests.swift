@@ -8,44 +8,15 @@ import Transport
 
 /// The API behind TLS, asked by curl.
 @Suite(.serialized) struct TLSTests {
-    /// Certificates of one test.
-    private struct Certificates {
-        let folder: String
-        let authority: LocalAuthority
-
-        init(_ folder: String) throws {
-            self.folder = folder
-            authority = try LocalAuthority()
-            try authority.writeCertificate(to: path("ca"))
-            try issue("server", for: ["localhost", "127.0.0.1"])
-        }
-
-        func path(_ name: String) -> String { "\(folder)/\(name).pem" }
-
-        func issue(_ name: String, for names: [String], by other: LocalAuthority? = nil) throws {
-            try (other ?? authority).issue(
-                for: names, certificateFile: path(name), keyFile: path("\(name)-key"))
-        }
-
-        var settings: [String: String] {
-            ["tls-certificate-file": path("server"), "tls-key-file": path("server-key")]
-        }
-
-        /// What curl needs to show a client's certificate.
-        func flags(_ name: String) -> String {
-            "--cert '\(path(name))' --key '\(path("\(name)-key"))'"
-        }
-    }
-
     private func withCertificates(
-        _ body: (Certificates) async throws -> Void
+        _ body: (TestCertificates) async throws -> Void
     ) async throws {
-        try await withTemporaryFolder { folder in try await body(Certificates(folder)) }
+        try await withTemporaryFolder { folder in try await body(TestCertificates(folder)) }
     }
 
     /// The status of a post, 0 when there was no answer.
     private func post(
-        _ ingest: RunningIngest, _ certificates: Certificates, client: String = "probe-001",
+        _ ingest: RunningIngest, _ certificates: TestCertificates, client: String = "probe-001",
         token: Bool = true, _ flags: String = ""
     ) throws -> Int {
         let authorization = token ? "-H 'Authorization: Bearer \(ingest.token)'" : ""
@@ -139,7 +110,7 @@ import Transport
 
     @Test func `what is missing or does not fit is named at the start`() throws {
         try withTemporaryFolder { folder throws in
-            let certificates = try Certificates(folder)
+            let certificates = try TestCertificates(folder)
             try certificates.issue("other", for: ["localhost"])
             func problem(_ values: [String: String]) throws -> String {
                 let settings = try Settings(IngestConfiguration.settings, values: values)

@@ -56,6 +56,8 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
     private var isReadHeld = false
     private var needsFlush = false
     private var isInChannelRead = false
+    /// Whether TLS has still to be agreed on.
+    private var isHandshaking: Bool
 
     /// When the present wait began: for a head, a body, or the client to close.
     private var waitsSince = NIODeadline.now()
@@ -64,6 +66,8 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
     private var isEnding = false
     /// Whether all that was written has left, and the client has but to close.
     private var isOutputClosed = false
+    /// Whether nothing is served any more: over TLS the connection may outlast this for a moment.
+    private var isCut = false
 
     /// How long a client that was answered for the last time may take to close.
     private static let endingLimit = TimeAmount.seconds(2)
@@ -76,8 +80,9 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
     /// Bytes on the wire for each byte of a body: the smallest chunks need 6.
     private static let overheadRatioMax = 16
 
-    init(loop: ConnectionLoop, arrivals: ArrivalCounter) {
+    init(loop: ConnectionLoop, arrivals: ArrivalCounter, isSecured: Bool) {
         api = loop.api
+        isHandshaking = isSecured
         self.loop = loop
         self.arrivals = arrivals
         identity = loop.api.newIdentity()
@@ -109,8 +114,19 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
             release(exchange)
         }
         pending.removeAll()
+        stopServing()
+    }
+
+    private func stopServing() {
+        isCut = true
         if case .body = expected { dropBody() }
         expected = .nothing
+    }
+
+    /// From outside, as when draining takes too long.
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        if mode == .all { stopServing() }
+        context.close(mode: mode, promise: promise)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -165,11 +181,13 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
                 last.keepsAlive = false
                 expected = .nothing
             } else if pending.isEmpty || !isBehindLastRequest {
-                context.close(promise: nil)
+                cut(context)
             }
         case is ChannelShouldQuiesceEvent:
             drain()
         case TLSUserEvent.handshakeCompleted:
+            isHandshaking = false
+            waitsSince = .now()
             let certificate = try? context.channel.pipeline.syncOperations.nioSSL_peerCertificate()
             identity.certificate = certificate.flatMap {
                 CertificateIdentity.caller($0, limits: api.configuration.tokenLimits)
@@ -184,8 +202,8 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         // What comes behind an error of the decoder, which is being answered.
         if case .dataReceivedInErrorState = error as? ByteToMessageDecoderError { return }
         guard let error = error as? HTTPParserError else {
-            if let reason = Self.reason(of: error) { api.metrics.countClosed(reason) }
-            context.close(promise: nil)
+            if !isCut, let reason = Self.reason(of: error) { api.metrics.countClosed(reason) }
+            cut(context)
             return
         }
         // Refused already, or behind the last request.
@@ -202,6 +220,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
 
     /// Why an error ends the connection; nil when many clients end theirs like that.
     private static func reason(of error: any Error) -> ClosingReason? {
+        if error is BoringSSLError { return .tls }
         guard let error = error as? NIOSSLError else { return .failed }
         // Without the last words that TLS asks for.
         if case .uncleanShutdown = error { return nil }
@@ -219,8 +238,8 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
         if let last = pending.last {
             last.keepsAlive = false
             expected = .nothing
-        } else if !arrivals.hasBytesSinceMark {
-            context?.close(promise: nil)
+        } else if !arrivals.hasBytesSinceMark, let context {
+            cut(context)
         }
     }
 
@@ -405,7 +424,7 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
     }
 
     private func writeAnswers() {
-        guard let context, context.channel.isActive else { return }
+        guard let context, context.channel.isActive, !isCut else { return }
         while let exchange = pending.first, let answer = exchange.answer {
             pending.removeFirst()
             let closes = answer.closes || !exchange.keepsAlive
@@ -485,12 +504,12 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
 
     /// Ends what takes too long.
     func lookAtTime(_ now: NIODeadline) {
-        guard let context, context.channel.isActive else { return }
+        guard let context, context.channel.isActive, !isCut else { return }
         let waited = now - waitsSince
         if let unwritableSince, now - unwritableSince > api.requestTimeout {
             close(context, .slowReader)
         } else if isOutputClosed {
-            if waited > Self.endingLimit { context.close(promise: nil) }
+            if waited > Self.endingLimit { cut(context) }
         } else if isEnding {
             if waited > api.requestTimeout { close(context, .slowReader) }
         } else if !isReadHeld {
@@ -501,6 +520,8 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
 
     private func lookAtInput(_ waited: TimeAmount, _ context: ChannelHandlerContext) {
         switch expected {
+        case .head where isHandshaking:
+            if waited > api.headerTimeout { close(context, .tls) }
         case .head:
             if arrivals.hasBytesSinceMark {
                 let since = NIODeadline.now() - arrivals.firstSinceMark
@@ -551,6 +572,11 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
 
     private func close(_ context: ChannelHandlerContext, _ reason: ClosingReason) {
         api.metrics.countClosed(reason)
+        cut(context)
+    }
+
+    private func cut(_ context: ChannelHandlerContext) {
+        stopServing()
         context.close(promise: nil)
     }
 }

@@ -25,7 +25,7 @@ final class BusLink: Sendable {
     private let health: HealthRegistry
     private let logger: Logger
     private let connector: NATSConnector
-    private let made = Mutex<BlockPublisher?>(nil)
+    private let made = AtomicLazyReference<BlockPublisher>()
     private let areStreamsFit = Atomic(false)
     private let signal = Monitor(Signal())
 
@@ -51,13 +51,13 @@ final class BusLink: Sendable {
     /// The publisher, if events can be published now.
     var publisher: BlockPublisher? {
         guard areStreamsFit.load(ordering: .acquiring) else { return nil }
-        let publisher = made.withLock { $0 }
+        let publisher = made.load()
         return publisher?.isAccepting == true ? publisher : nil
     }
 
     var isConnected: Bool { connector.isConnected }
 
-    var statistics: PublisherStatistics? { made.withLock { $0 }?.statistics }
+    var statistics: PublisherStatistics? { made.load()?.statistics }
 
     /// Runs on its own thread until ``stop()``, then lets what is under way finish.
     ///
@@ -65,7 +65,7 @@ final class BusLink: Sendable {
     func run() throws {
         defer {
             areStreamsFit.store(false, ordering: .releasing)
-            made.withLock { $0 }?.stop(within: configuration.publishTimeout)
+            made.load()?.stop(within: configuration.publishTimeout)
             connector.stop()
         }
         var retry: ContinuousClock.Instant?
@@ -80,7 +80,7 @@ final class BusLink: Sendable {
                 report(.ready)
             } catch {
                 areStreamsFit.store(false, ordering: .releasing)
-                guard error.isRetriable || made.withLock({ $0 != nil }) else {
+                guard error.isRetriable || made.load() != nil else {
                     throw ProgramFailure(.configuration, error.description)
                 }
                 report(.failing(reason: error.description))
@@ -113,7 +113,7 @@ final class BusLink: Sendable {
     /// Checks the streams, and lets events pass.
     private func open(on connection: NATSConnection) throws(StreamError) {
         // The partition count never changes during a stream's life, nor during ours.
-        let known = made.withLock { $0 }?.settings.partitioning
+        let known = made.load()?.settings.partitioning
         var wanted = StreamSettings(partitioning: known ?? configuration.partitioning)
         wanted.replicas = configuration.streamReplicas
         let streams = try ensureStreams(wanted, on: JetStream(connection))
@@ -133,7 +133,7 @@ final class BusLink: Sendable {
                             "last_seq": "\(loss.sequences.upperBound)",
                         ])
                 })
-            made.withLock { $0 = publisher }
+            _ = made.storeIfNil(publisher)
         }
         awaitPublisher()
         areStreamsFit.store(true, ordering: .releasing)
@@ -143,7 +143,7 @@ final class BusLink: Sendable {
     /// "ready" can post.
     private func awaitPublisher() {
         let deadline = ContinuousClock.now + Self.retryPause
-        while connector.isConnected, made.withLock({ $0 })?.isAccepting == false, .now < deadline {
+        while connector.isConnected, made.load()?.isAccepting == false, .now < deadline {
             let isStopped = signal.wait(until: .now + .milliseconds(1)) {
                 $0.isStopped ? true : nil
             }

@@ -1,3 +1,4 @@
+internal import NIOCore
 internal import NIOSSL
 internal import ServiceKit
 internal import Synchronization
@@ -69,6 +70,7 @@ final class DoorCertificates: Sendable {
             certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
         configuration.minimumTLSVersion = .tlsv13
         configuration.applicationProtocols = ["http/1.1"]
+        configuration.shutdownTimeout = closingLimit
         if let path = settings.clientCAFile {
             let authorities = try read(path, "tls-client-ca-file") {
                 try NIOSSLCertificate.fromPEMFile($0)
@@ -106,6 +108,8 @@ final class DoorCertificates: Sendable {
         }
     }
 
+    /// How long a client may take to agree that TLS ends; then its connection is closed all the same.
+    private static let closingLimit = TimeAmount.seconds(1)
     /// Largest file of certificates, bytes.
     private static let fileBytesMax = 16 << 20
 }
