@@ -52,7 +52,8 @@ import Testing
                 complaints(before, "settings").contains { $0.message.hasPrefix("fsync is off") })
             for subject in [
                 "schema", "partitions", "detached partitions", "freshness", "dead letters",
-                "losses", "replication slots", "transactions", "indexes", "dead rows", "archive",
+                "losses", "retention", "rollups", "replication slots", "transactions", "indexes",
+                "dead rows", "archive",
                 "transaction ids", "connections", "vacuum horizon", "replication", "size",
             ] {
                 #expect(before.contains { $0.subject == subject }, "\(subject)")
@@ -75,6 +76,10 @@ import Testing
                 SELECT pg_create_physical_replication_slot('forgotten', true);
                 INSERT INTO dead_letters VALUES
                     ('S', 0, 1, -1, 'r', '', '', now() - interval '2 days');
+                INSERT INTO rollup_queue (level, window_start_ts, noted_at) VALUES
+                    ('1h', '2026-11-21 10:00Z', now() - interval '3 hours'),
+                    ('1h', '2026-11-21 10:00Z', now());
+                INSERT INTO retired_partitions VALUES ('agg_1m_old', now() - interval '2 days');
                 INSERT INTO lost_ranges VALUES ('S', 0, 1, 5, 9, now() - interval '2 hours', 'x');
                 INSERT INTO partition_progress (stream, partition, committed_seq, complete_through)
                     VALUES ('TELEMETRY_EVENTS', 3, 7, now() - interval '10 minutes');
@@ -115,6 +120,8 @@ import Testing
                         ("vacuum horizon", .warning, "holds it back", "end the session"),
                         ("detached partitions", .warning, leaving, "FINALIZE"),
                         ("dead letters", .critical, "1 wait", "aggregators forward"),
+                        ("rollups", .warning, "1 hours and days wait", "aggregators make them"),
+                        ("retention", .critical, "such as agg_1m_old", "long transaction"),
                         ("losses", .critical, "1 ranges", "--lost"),
                         (
                             "freshness", .warning, "TELEMETRY_EVENTS/3 is complete",

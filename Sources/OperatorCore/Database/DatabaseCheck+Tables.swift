@@ -26,7 +26,7 @@ extension DatabaseCheck {
 
     /// Whether every table that is divided by time takes rows for the next days.
     func partitions() throws -> [Finding] {
-        try ["agg_1m", "agg_1h", "agg_1d"].compactMap { table in
+        try ["agg_1m", "agg_1h", "agg_1d", "agg_dim_1h", "agg_dim_1d"].compactMap { table in
             var row = try row(
                 """
                 SELECT to_regclass('\(table)') IS NOT NULL,
@@ -87,6 +87,51 @@ extension DatabaseCheck {
         }
         return findings.isEmpty
             ? [Finding(.ok, "detached partitions", "no removal is under way")] : findings
+    }
+
+    /// Partitions that retention began to remove and has not.
+    func retention() throws -> [Finding] {
+        var row = try row(
+            """
+            SELECT count(*), min(partition_name),
+                extract(epoch FROM now() - min(retired_at))::float8
+            FROM retired_partitions
+            """)
+        let count = try row.next(Int64.self)
+        guard let example = try row.nextOptional(String.self) else {
+            return [Finding(.ok, "retention", "no partition waits to be removed")]
+        }
+        let age = try row.nextOptional(Double.self) ?? 0
+        return [
+            Finding(
+                "retention",
+                "\(count) partitions are being removed, such as \(PayloadText.printable(example)), "
+                    + "the first for \(timeText(age))", age, limits.removalSeconds,
+                advice:
+                    "a long transaction or a backup reads them, or nobody may drop them: see the "
+                    + "aggregators' logs")
+        ]
+    }
+
+    /// How long changed hours and days wait to be made again.
+    func rollups() throws -> [Finding] {
+        var row = try row(
+            """
+            SELECT count(DISTINCT (level, window_start_ts)),
+                coalesce(extract(epoch FROM now() - min(noted_at)), 0)::float8
+            FROM rollup_queue
+            """)
+        let count = try row.next(Int64.self)
+        let age = try row.next(Double.self)
+        return [
+            Finding(
+                "rollups",
+                count == 0
+                    ? "all hours and days are made"
+                    : "\(count) hours and days wait to be made again, the first for \(timeText(age))",
+                age, limits.rollupSeconds,
+                advice: "aggregators make them: see whether one runs, and its log")
+        ]
     }
 
     /// How old the newest complete minute is, partition by partition.

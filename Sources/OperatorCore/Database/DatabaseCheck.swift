@@ -67,6 +67,8 @@ package struct DatabaseCheck {
     private static let ofTables = [
         Part(subject: "partitions") { try $0.partitions() },
         Part(subject: "detached partitions") { try $0.pendingDetaches() },
+        Part(subject: "retention") { try $0.retention() },
+        Part(subject: "rollups") { try $0.rollups() },
         Part(subject: "freshness") { try $0.freshness() },
         Part(subject: "rollups") { try $0.rollups() },
         Part(subject: "retention") { try $0.retention() },

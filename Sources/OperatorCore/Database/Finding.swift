@@ -95,6 +95,11 @@ package struct CheckLimits: Sendable {
     package var removalSeconds = Pair(7_200, 7 * 86_400)
     /// Seconds that a dead letter waits to be forwarded, which happens every second.
     package var letterSeconds = Pair(300, 86_400)
+    /// Seconds that a changed hour or day waits to be made again: some minutes, and more for a day, unless
+    /// aggregators are set to take longer.
+    package var rollupSeconds = Pair(7_200, 86_400)
+    /// Seconds that removing a partition takes: milliseconds, and longer while somebody reads it.
+    package var removalSeconds = Pair(3_600, 86_400)
     /// Days ahead for which there must be partitions: what makes them may be away over a weekend's night.
     package var partitionDays = 2
     /// Hours ahead without which writing fails soon.

@@ -9,7 +9,7 @@ struct RestoreDatabase: ParsableCommand {
         commandName: "restore",
         abstract: "Fills an empty database from an archive of qoectl db backup.",
         discussion: """
-              psql -c 'CREATE DATABASE telemetry2 OWNER qoe_owner'
+              psql -c 'CREATE DATABASE telemetry2 OWNER qoe'
               qoectl db restore /backups/telemetry-2026-11-21.dump --postgres-url postgresql://…/telemetry2
 
             Stop the aggregators first, and start them with the new database afterwards: they read from the \
