@@ -108,8 +108,8 @@ extension DatabaseCheck {
                 "\(count) partitions are being removed, such as \(PayloadText.printable(example)), "
                     + "the first for \(timeText(age))", age, limits.removalSeconds,
                 advice:
-                    "a long transaction or a backup reads them, or nobody may drop them: see the "
-                    + "aggregators' logs")
+                    "a long transaction or a backup reads them, or the aggregator's login lacks "
+                    + "qoe_owner: GRANT it, or run qoectl db retain with a login that has it")
         ]
     }
 
@@ -130,7 +130,9 @@ extension DatabaseCheck {
                     ? "all hours and days are made"
                     : "\(count) hours and days wait to be made again, the first for \(timeText(age))",
                 age, limits.rollupSeconds,
-                advice: "aggregators make them: see whether one runs, and its log")
+                advice:
+                    "aggregators make them: see whether one runs, and its log; qoectl db rollup "
+                    + "makes them now")
         ]
     }
 
@@ -189,51 +191,6 @@ extension DatabaseCheck {
                 .ok, "freshness",
                 "\(known) partitions, the oldest (\(worst.place)) complete up to "
                     + "\(timeText(worst.seconds)) ago")
-        ]
-    }
-
-    /// Whether hours and days follow the minutes.
-    func rollups() throws -> [Finding] {
-        var row = try row(
-            """
-            SELECT count(DISTINCT (level, window_start_ts)),
-                extract(epoch FROM now() - min(noted_at))::float8
-            FROM rollup_queue
-            """)
-        let waiting = try row.next(Int64.self)
-        guard let oldest = try row.nextOptional(Double.self) else {
-            return [Finding(.ok, "rollups", "hours and days are made of all minutes")]
-        }
-        return [
-            Finding(
-                "rollups",
-                "\(waiting) hours and days are to be made again, the oldest for \(timeText(oldest))",
-                oldest, limits.rollupSeconds,
-                advice:
-                    "aggregators make them: see whether one runs, and its log; qoectl db rollup "
-                    + "makes them now")
-        ]
-    }
-
-    /// Whether what is older than its retention goes.
-    func retention() throws -> [Finding] {
-        var row = try row(
-            """
-            SELECT count(*), min(partition_name),
-                extract(epoch FROM now() - min(retired_at))::float8
-            FROM retired_partitions
-            """)
-        let waiting = try row.next(Int64.self)
-        guard let name = try row.nextOptional(String.self),
-            let oldest = try row.nextOptional(Double.self)
-        else { return [Finding(.ok, "retention", "no partition waits to be removed")] }
-        return [
-            Finding(
-                "retention",
-                "\(waiting) partitions are to be removed, such as \(name), since \(timeText(oldest)) ago",
-                oldest, limits.removalSeconds,
-                advice: "removing takes qoe_owner: GRANT it to the aggregator's login, or run "
-                    + "qoectl db retain with one that has it")
         ]
     }
 

@@ -70,8 +70,6 @@ package struct DatabaseCheck {
         Part(subject: "retention") { try $0.retention() },
         Part(subject: "rollups") { try $0.rollups() },
         Part(subject: "freshness") { try $0.freshness() },
-        Part(subject: "rollups") { try $0.rollups() },
-        Part(subject: "retention") { try $0.retention() },
         Part(subject: "dead letters") { try $0.deadLetters() },
         Part(subject: "losses") { try $0.losses() },
     ]

@@ -89,10 +89,6 @@ package struct CheckLimits: Sendable {
     package var connectionShare = Pair(0.8, 0.95)
     /// The share of the disk that is used.
     package var diskShare = Pair(0.85, 0.95)
-    /// Seconds that an hour or a day waits to be made again: usually minutes, a day some more.
-    package var rollupSeconds = Pair(7_200, 86_400)
-    /// Seconds that a partition waits to be removed, which takes as long as the longest query on it.
-    package var removalSeconds = Pair(7_200, 7 * 86_400)
     /// Seconds that a dead letter waits to be forwarded, which happens every second.
     package var letterSeconds = Pair(300, 86_400)
     /// Seconds that a changed hour or day waits to be made again: some minutes, and more for a day, unless

@@ -52,6 +52,9 @@ let migration0007Roles = Migration(
             -- Partitions and later tables can be read by themselves, too.
             EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE qoe_owner IN SCHEMA %I
                 GRANT SELECT ON TABLES TO qoe_reader, qoe_writer', current_schema());
+            -- For backups by a reader.
+            EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE qoe_owner IN SCHEMA %I
+                GRANT SELECT ON SEQUENCES TO qoe_reader', current_schema());
             -- Made for whoever writes, by the owner; the path is fixed, so that nobody can put objects of
             -- the same names before ours.
             EXECUTE format('ALTER FUNCTION qoe_ensure_partitions(date, date)
