@@ -219,7 +219,7 @@ let package = Package(
         tests(
             "Store",
             [
-                "OwnedThreads", "Postgres", "PrivateServers", "Sketches", "Telemetry", "TestKit",
+                "OwnedThreads", "Postgres", "PrivateServers", "PrivateServers", "Sketches", "Telemetry", "TestKit",
                 "Windowing",
             ]),
         tests(

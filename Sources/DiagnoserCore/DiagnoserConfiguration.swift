@@ -12,19 +12,30 @@ package struct DiagnoserConfiguration: Sendable {
                 + "~/.pgpass."),
         .postgresPasswordFile,
         Setting(
+            "postgres-reader-url", .url(schemes: ["postgresql", "postgres"]),
+            help: "Where minutes are read, such as the same hosts with "
+                + "target_session_attrs=prefer-standby, so that the primary has no work with it; "
+                + "labels are written to --postgres-url. Unless set, they are read there."),
+        Setting(
             "interval", .durationIn(.milliseconds(100)...(.seconds(3600))), default: "1s",
             help: "The time between two looks for minutes that changed."),
     ]
 
     package var database: PostgresConnectionString
+    /// Where minutes are read; nil for ``database``.
+    package var reader: PostgresConnectionString?
     /// The time between two rounds.
     package var interval: Duration
 
     /// Reads the settings, whose types, defaults and meanings are in ``settings``.
     package init(_ settings: Settings) throws(PostgresError) {
-        database = try PostgresConnectionString(
-            settings.url("postgres-url"), applicationName: "qoe-diagnoser",
-            passwordFile: settings.optionalPath("postgres-password-file"))
+        func address(_ url: String) throws(PostgresError) -> PostgresConnectionString {
+            try PostgresConnectionString(
+                url, applicationName: "qoe-diagnoser",
+                passwordFile: settings.optionalPath("postgres-password-file"))
+        }
+        database = try address(settings.url("postgres-url"))
+        if let url = settings.optionalURL("postgres-reader-url") { reader = try address(url) }
         interval = settings.duration("interval")
     }
 }

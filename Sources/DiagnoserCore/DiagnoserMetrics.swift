@@ -1,5 +1,6 @@
 package import CoreMetrics
 internal import Diagnosis
+internal import Postgres
 
 /// What a diagnoser tells about itself.
 package struct DiagnoserMetrics: Sendable {
@@ -9,6 +10,7 @@ package struct DiagnoserMetrics: Sendable {
     private let rounds: Counter
     private let failures: Counter
     private let roundDuration: Timer
+    private let replicaLag: Gauge
 
     package init(factory: any MetricsFactory) {
         func counter(_ name: String, _ dimensions: [(String, String)] = []) -> Counter {
@@ -24,6 +26,7 @@ package struct DiagnoserMetrics: Sendable {
         rounds = counter("rounds_total")
         failures = counter("round_failures_total")
         roundDuration = Timer(label: "qoe_diagnoser_round_duration_seconds", factory: factory)
+        replicaLag = Gauge(label: "qoe_diagnoser_replica_lag_seconds", factory: factory)
     }
 
     func record(_ round: MinuteLabeler.Round, duration: Duration) {
@@ -34,6 +37,20 @@ package struct DiagnoserMetrics: Sendable {
         rounds.increment()
         let (seconds, attoseconds) = duration.components
         roundDuration.recordNanoseconds(seconds &* 1_000_000_000 &+ attoseconds / 1_000_000_000)
+    }
+
+    /// How far what is read is behind; 0 where it is read from the primary.
+    func record(_ replica: PostgresReplicaState?) {
+        guard let replica else {
+            replicaLag.record(0)
+            return
+        }
+        // What has replayed all that it receives is not behind, however long ago that was.
+        if replica.isFollowing, replica.hasReplayedAll {
+            replicaLag.record(0)
+        } else if let seconds = replica.seconds {
+            replicaLag.record(seconds)
+        }
     }
 
     func countFailure() {

@@ -36,10 +36,15 @@ package struct DiagnoserService: Sendable {
                 let connection = try PostgresConnection(
                     to: configuration.database, interrupt: interrupt)
                 try Schema().requireCurrent(connection)
-                let labeler = MinuteLabeler(DiagnosisStore(connection))
+                let reader =
+                    try configuration.reader.map { (address) throws(PostgresError) in
+                        try PostgresConnection(to: address, interrupt: interrupt)
+                    } ?? connection
+                let labeler = MinuteLabeler(
+                    reader: DiagnosisStore(reader), writer: DiagnosisStore(connection))
                 if health.report("postgres", .ready) { logger.info("connected to PostgreSQL") }
                 backoff.reset()
-                try serve(labeler, until: stop)
+                try serve(labeler, reader, until: stop)
             } catch {
                 guard !stop.wasGiven else { return }
                 metrics.countFailure()
@@ -50,8 +55,11 @@ package struct DiagnoserService: Sendable {
         }
     }
 
-    private func serve(_ labeler: MinuteLabeler, until stop: StopSignal) throws {
+    private func serve(
+        _ labeler: MinuteLabeler, _ reader: PostgresConnection, until stop: StopSignal
+    ) throws {
         while !stop.wasGiven {
+            metrics.record(try PostgresReplicaState.of(reader))
             let start = ContinuousClock.now
             let round = try labeler.round()
             metrics.record(round, duration: ContinuousClock.now - start)

@@ -8,7 +8,8 @@ internal import Windowing
 ///
 /// Blocking; used from one owned thread.
 package final class MinuteLabeler {
-    private let store: DiagnosisStore
+    private let reader: DiagnosisStore
+    private let writer: DiagnosisStore
     private var cursor: PostgresTimestamp?
 
     /// What one round has done.
@@ -19,8 +20,12 @@ package final class MinuteLabeler {
         package var skipped = 0
     }
 
-    package init(_ store: DiagnosisStore) {
-        self.store = store
+    /// - Parameters:
+    ///   - reader: Where minutes are read; may be a replica.
+    ///   - writer: Where labels are written; may be the same.
+    package init(reader: DiagnosisStore, writer: DiagnosisStore) {
+        self.reader = reader
+        self.writer = writer
     }
 
     /// Labels what has changed since the last round; the first round looks at all that is known.
@@ -28,17 +33,17 @@ package final class MinuteLabeler {
     /// - Throws: ``PostgresError``; the next round begins where this one did.
     package func round() throws(PostgresError) -> Round {
         var round = Round()
-        let changes = try store.changedWindows(since: cursor)
+        let changes = try reader.changedWindows(since: cursor)
         for window in changes.windows.reversed() {
             var labels: [DiagnosisLabel] = []
-            for row in try store.undiagnosedRows(of: window) {
+            for row in try reader.undiagnosedRows(of: window) {
                 let label = MinuteRules.label(of: MinuteSummary(row.row.cell))
                 labels.append(
                     DiagnosisLabel(
                         key: row.row.key, label: label?.rawValue, updatedAt: row.updatedAt))
                 round.labelled[label, default: 0] += 1
             }
-            round.skipped += labels.count - (try store.write(labels))
+            round.skipped += labels.count - (try writer.write(labels))
         }
         cursor = changes.cursor
         return round

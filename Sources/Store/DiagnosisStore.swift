@@ -60,7 +60,10 @@ package final class DiagnosisStore {
     private static let readChanges = PostgresStatement(
         "changed_windows",
         """
-        SELECT now(), ARRAY(
+        -- A replica shows changes up to the last commit that it has replayed; what it says of later ones comes
+        -- later.
+        SELECT CASE WHEN pg_is_in_recovery()
+                THEN coalesce(pg_last_xact_replay_timestamp(), '-infinity') ELSE now() END, ARRAY(
             SELECT DISTINCT window_start_ts FROM window_changes
             WHERE changed_at >= $1::timestamptz - interval '\(visibilityDelay)' ORDER BY 1)
         """)

@@ -83,7 +83,7 @@ struct QueryCommand: ParsableCommand {
             let connection = try connect(
                 address.hostCount > 1 ? address.wanting(unlessNamed: "prefer-standby") : address,
                 interrupt: stop.interrupt)
-            if let replica = try ReplicaState.of(connection) { complain("\(replica)") }
+            if let replica = try PostgresReplicaState.of(connection) { complain("\(replica)") }
             let text = try answer(sql, connection, stop)
             try show(text)
             if text.isCut {

@@ -1,4 +1,5 @@
 import Postgres
+import PrivateServers
 import Store
 import Telemetry
 import TestKit
@@ -199,6 +200,55 @@ import Windowing
             }
             #expect(try diagnoses.write(cleared) == 2)
             #expect(try diagnoses.undiagnosedRows(of: first[0].key.window) == [])
+        }
+    }
+}
+
+@Suite struct ReplicaReadingTests {
+    @Test func `changes that a replica shows late are found`() throws {
+        try withTemporaryFolder { folder in
+            try withPostgresServer(configure: {
+                $0.parameters = ["max_locks_per_transaction": "256"]
+            }) { primary in
+                var settings = PostgresServer.Settings(dataFolder: "\(folder)/replica")
+                settings.isDurable = false
+                settings.parameters = ["max_locks_per_transaction": "256"]
+                settings.primaryURL = primary.superuserURL()
+                let replica = try PostgresServer(settings)
+                defer { try? replica.kill() }
+                let connection = try connect(primary.url)
+                _ = try Schema().migrate(connection)
+                try connection.execute("SELECT qoe_ensure_partitions('2024-03-01', '2024-03-01')")
+                let store = try AggregateStore(connection)
+                let owned = try #require(try acquire(store, owner: "a")).ownership
+                func flush(_ sequence: UInt64) throws {
+                    let row = CellRow(
+                        key: key("c", minute: Int64(sequence)), cell: Cell(), lastSequence: sequence
+                    )
+                    _ = try store.flush(
+                        batch(from: sequence - 1, to: sequence, cells: [row]), by: owned)
+                }
+                try flush(1)
+                try primary.awaitReplay(by: replica)
+                let reader = DiagnosisStore(try connect(replica.url))
+                let first = try reader.changedWindows(since: nil)
+                #expect(first.windows == [key("c", minute: 1).window])
+
+                let admin = try connect(replica.superuserURL(database: "telemetry"))
+                try admin.execute("SELECT pg_wal_replay_pause()")
+                try flush(2)
+                let second = try reader.changedWindows(since: first.cursor)
+                #expect(!second.windows.contains(key("c", minute: 2).window))
+                // However long the replica stands still, the cursor does not pass what it has not shown.
+                let changed = try single(
+                    connection, "SELECT max(changed_at) FROM window_changes",
+                    PostgresTimestamp.self)
+                #expect(second.cursor < changed)
+                try admin.execute("SELECT pg_wal_replay_resume()")
+                try primary.awaitReplay(by: replica)
+                let third = try reader.changedWindows(since: second.cursor)
+                #expect(third.windows.contains(key("c", minute: 2).window))
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ extension DatabaseCheck {
     }
 
     private func ownLag() throws -> Finding {
-        guard let state = try ReplicaState.of(database) else {
+        guard let state = try PostgresReplicaState.of(database) else {
             return Finding(.ok, "replication", "was promoted just now")
         }
         guard state.isFollowing else {
