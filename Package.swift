@@ -238,6 +238,13 @@ let package = Package(
                 "Blocks", "LogDecoding", "OwnedThreads", "Postgres", "Sketches", "Store",
                 "Telemetry", "TestKit", "Windowing",
             ]),
+        // The queries of the documents.
+        .testTarget(
+            name: "DocumentationTests",
+            dependencies: [
+                "DiagnoserCore", "Postgres", "Store", "Telemetry", "TestKit", "Windowing",
+            ],
+            swiftSettings: strict),
         tests("LocalStack", ["OwnedThreads", "Postgres", "TestKit"]),
         tests(
             "AggregatorCore",
