@@ -20,6 +20,7 @@ struct MadeRows {
     private static let networkTypes: [Name] = ["wired", "wifi", "lte"]
     private static let resolverCount = 4
     private static let valueCount = 9
+    private static let errorPercent = 1
     /// Standard deviation of the logarithm of a value within a minute.
     private static let spread = 0.25
 
@@ -50,7 +51,7 @@ struct MadeRows {
     private mutating func cell(_ client: Int, _ window: Window, repeats: Int) -> Cell {
         var cell = Cell()
         for _ in 0..<Self.valueCount * repeats {
-            cell.count(errorStage: nil, isLate: false)
+            cell.count(errorStage: random.chance(Self.errorPercent) ? .http : nil, isLate: false)
             for metric in Self.metrics {
                 // Around 20 to 120 of the unit, by metric and client.
                 let middle = 20 * Double(1 + metric.rawValue) * (1 + Double(client % 7) / 10)

@@ -80,7 +80,8 @@ struct StorageBenchmark {
             "Storage: \(rowCount) rows of \(Self.columns) sketches (nine values in some eight",
             "buckets each), merge of \(mergeCount) sketches to sums per bucket; CPU of the session")
         print(
-            pad("", 38), pad("bytes/row", -10), pad("of first", -9), pad("insert µs/row", -14),
+            pad("", 38), pad("bytes/row", -10), pad("of first", -9), pad("of an hour", -10),
+            pad("insert µs/row", -14),
             pad("merge s/10^6", -13), pad("of first", -9))
         try withTemporaryFolder { folder in
             var settings = PostgresServer.Settings(dataFolder: folder)
@@ -89,10 +90,10 @@ struct StorageBenchmark {
             defer { try? postgres.kill() }
             let session = try MeasuredSession(try DatabaseSeries(postgres).make())
             try session.connection.execute(Self.preparation)
-            var first: (bytes: Double, merge: Double)?
+            var first: Result?
             for form in Self.forms {
                 let result = try measure(form, session)
-                let base = first ?? (result.bytes, result.merge)
+                let base = first ?? result
                 first = base
                 report(form.name, result, base)
             }
@@ -101,14 +102,23 @@ struct StorageBenchmark {
         print("")
     }
 
-    private func report(
-        _ name: String, _ result: (bytes: Double, insert: Double, merge: Double),
-        _ base: (bytes: Double, merge: Double)
-    ) {
+    private struct Result {
+        let bytes: Double
+        /// Of a row with the sketches of an hour: 540 values in 60 buckets.
+        let hourBytes: Double?
+        /// µs of CPU per row.
+        let insert: Double
+        /// s of CPU per million sketches.
+        let merge: Double
+    }
+
+    private func report(_ name: String, _ result: Result, _ base: Result) {
         print(
             pad(name, 38), pad(decimal(result.bytes, 0), -10),
-            pad(decimal(result.bytes / base.bytes, 2), -9), pad(decimal(result.insert, 1), -14),
-            pad(decimal(result.merge, 2), -13), pad(decimal(result.merge / base.merge, 1), -9))
+            pad(decimal(result.bytes / base.bytes, 2), -9),
+            pad(result.hourBytes.map { decimal($0, 0) } ?? "", -10),
+            pad(decimal(result.insert, 1), -14), pad(decimal(result.merge, 2), -13),
+            pad(decimal(result.merge / base.merge, 1), -9))
         fflush(nil)
     }
 
@@ -116,12 +126,8 @@ struct StorageBenchmark {
     private static let preparation = """
         SET max_parallel_workers_per_gather = 0;
         SELECT setseed(0.5);
-        CREATE TABLE kinds AS
-        SELECT kind, array_agg(bucket ORDER BY bucket) AS buckets,
-            array_agg(count ORDER BY bucket) AS counts
-        FROM (SELECT kind, 700 + floor(random() * 60)::int AS bucket, count(*)::int AS count
-            FROM generate_series(0, 999) AS kind, generate_series(1, 9) GROUP BY 1, 2) AS bins
-        GROUP BY kind;
+        \(kinds("kinds", values: 9))
+        \(kinds("hour_kinds", values: 540))
         CREATE FUNCTION varint(value bigint) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
             SELECT string_agg(set_byte('\\x00', 0,
                 ((value >> 7 * i) & 127 | CASE WHEN value >> 7 * (i + 1) > 0 THEN 128 ELSE 0 END)::int),
@@ -157,38 +163,57 @@ struct StorageBenchmark {
         END $$;
         """
 
+    private static func kinds(_ table: String, values: Int) -> String {
+        """
+        CREATE TABLE \(table) AS
+        SELECT kind, array_agg(bucket ORDER BY bucket) AS buckets,
+            array_agg(count ORDER BY bucket) AS counts
+        FROM (SELECT kind, 700 + floor(random() * 60)::int AS bucket, count(*)::int AS count
+            FROM generate_series(0, 999) AS kind, generate_series(1, \(values)) GROUP BY 1, 2)
+            AS bins
+        GROUP BY kind;
+        """
+    }
+
     private func measure(
         _ form: Form, _ session: MeasuredSession
-    ) throws -> (bytes: Double, insert: Double, merge: Double) {
+    ) throws -> Result {
         let names = form.types.map { "k\($0.suffix)" }.joined(separator: ", ")
         let made = zip(form.values, form.types).map { "\($0) AS k\($1.suffix)" }
         try session.connection.execute(
             """
-            DROP TABLE IF EXISTS rows, one, forms;
+            DROP TABLE IF EXISTS one, forms, hour_forms;
             CREATE TABLE forms AS SELECT kind, \(made.joined(separator: ", ")) FROM kinds;
+            CREATE TABLE hour_forms AS SELECT kind, \(made.joined(separator: ", ")) FROM hour_kinds;
             """)
         // The same number of kinds for each column, drawn by a step that has no common factor with their number.
         let columns = (1...Self.columns).flatMap { column in
             form.types.map { "s\(column)\($0.suffix) \($0.type)" }
         }
         let sources = (1...Self.columns).flatMap { column in
-            form.types.map { "f\(column).k\($0.suffix)" }
+            form.types.map { "f\(column).k\($0.suffix) AS s\(column)\($0.suffix)" }
         }
-        let joins = (1...Self.columns).map { column in
-            "JOIN forms AS f\(column) ON f\(column).kind = (n * \(7919 + 2 * column)) % 1000"
-        }
-        var inserts: [Double] = []
-        for _ in 0..<rounds {
+        func stage(_ forms: String, rows: Int) throws {
+            let joins = (1...Self.columns).map { column in
+                "JOIN \(forms) AS f\(column) ON f\(column).kind = (n * \(7919 + 2 * column)) % 1000"
+            }
             try session.connection.execute(
                 """
-                DROP TABLE IF EXISTS rows;
-                CREATE TABLE rows (id bigint, \(columns.joined(separator: ", ")))
+                DROP TABLE IF EXISTS staged, rows;
+                CREATE TABLE rows (id bigint, \(columns.joined(separator: ", ")));
+                CREATE TABLE staged AS SELECT n AS id, \(sources.joined(separator: ", "))
+                FROM generate_series(0, \(rows - 1)::bigint) AS n \(joins.joined(separator: " "))
                 """)
-            let cost = try session.measure(
-                """
-                INSERT INTO rows SELECT n, \(sources.joined(separator: ", "))
-                FROM generate_series(0, \(rowCount - 1)::bigint) AS n \(joins.joined(separator: " "))
-                """)
+        }
+        let hourRows = max(1, rowCount / 10)
+        try stage("hour_forms", rows: hourRows)
+        try session.connection.execute("INSERT INTO rows TABLE staged")
+        let hourBytes = try session.number("SELECT pg_total_relation_size('rows')")
+        try stage("forms", rows: rowCount)
+        var inserts: [Double] = []
+        for _ in 0..<rounds {
+            try session.connection.execute("TRUNCATE rows")
+            let cost = try session.measure("INSERT INTO rows TABLE staged")
             inserts.append(cost.serverCPU * 1e6 / Double(rowCount))
         }
         let bytes = try session.number("SELECT pg_total_relation_size('rows')")
@@ -198,11 +223,14 @@ struct StorageBenchmark {
             """
             CREATE TABLE one AS SELECT \(aliased)
             FROM generate_series(0, \(count - 1)::bigint) AS n
-            JOIN (SELECT kind, \(names) FROM forms) AS f ON kind = (n * 7919) % 1000;
-            VACUUM ANALYZE one
+            JOIN (SELECT kind, \(names) FROM forms) AS f ON kind = (n * 7919) % 1000
             """)
+        try session.connection.execute("VACUUM ANALYZE one")
         let merge = try mergeSeconds(form.merge, session) * Double(form.mergeShare)
-        return (Double(bytes) / Double(rowCount), median(inserts), merge * 1e6 / Double(mergeCount))
+        return Result(
+            bytes: Double(bytes) / Double(rowCount),
+            hourBytes: Double(hourBytes) / Double(hourRows), insert: median(inserts),
+            merge: merge * 1e6 / Double(mergeCount))
     }
 
     private func mergeSeconds(_ sql: String, _ session: MeasuredSession) throws -> Double {
@@ -218,7 +246,7 @@ struct StorageBenchmark {
 
     private func measureChild(
         _ session: MeasuredSession
-    ) throws -> (bytes: Double, insert: Double, merge: Double) {
+    ) throws -> Result {
         // As many sketches as are merged elsewhere would be eight million rows; a part is enough.
         let share = 5
         let count = rowCount / share
@@ -240,9 +268,8 @@ struct StorageBenchmark {
         let sketches = Double(count * Self.columns)
         let merge = try mergeSeconds(
             "SELECT bucket AS b, sum(count) AS c FROM buckets GROUP BY 1", session)
-        return (
-            Double(bytes) / Double(count), insert.serverCPU * 1e6 / Double(count),
-            merge * 1e6 / sketches
-        )
+        return Result(
+            bytes: Double(bytes) / Double(count), hourBytes: nil,
+            insert: insert.serverCPU * 1e6 / Double(count), merge: merge * 1e6 / sketches)
     }
 }

@@ -8,7 +8,7 @@ import Windowing
 /// year.
 struct YearBenchmark {
     /// Days of `agg_1h` and `agg_dim_1h`, the last ones of the year; `agg_1d` and `agg_dim_1d` have all.
-    var hourDays = 30
+    var hourDays = 14
     var dayCount = 365
     var clones = 25
     var rounds = 3
@@ -100,18 +100,30 @@ struct YearBenchmark {
         for table in Self.tables { try session.connection.execute("VACUUM ANALYZE \(table)") }
     }
 
+    private static let sizes = [
+        ("rows", "pg_relation_size(c.oid)"),
+        ("TOAST", "coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0)"),
+        ("indexes", "pg_indexes_size(c.oid)"),
+    ]
+
     private func report(sizes session: MeasuredSession) throws {
         for table in Self.tables {
             let rows = try session.number("SELECT count(*) FROM \(table)")
-            let bytes = try session.number(
-                """
-                SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits
-                WHERE inhparent = '\(table)'::regclass
-                """)
+            var total = 0.0
+            var parts = ""
+            for (name, size) in Self.sizes {
+                let bytes = Double(
+                    try session.number(
+                        """
+                        SELECT sum(\(size))::bigint FROM pg_inherits JOIN pg_class AS c ON c.oid = inhrelid
+                        WHERE inhparent = '\(table)'::regclass
+                        """))
+                total += bytes
+                parts += ", \(name) \(decimal(bytes / Double(max(1, rows)), 0))"
+            }
             print(
-                pad(table, 12), pad("\(rows)", -10), "rows",
-                pad(decimal(Double(bytes) / 1e9, 2), -7), "GB",
-                pad(decimal(Double(bytes) / Double(max(1, rows)), 0), -6), "bytes/row")
+                pad(table, 12), pad("\(rows)", -10), "rows", pad(decimal(total / 1e9, 2), -7),
+                "GB; bytes/row: \(decimal(total / Double(max(1, rows)), 0))\(parts)")
         }
         fflush(nil)
     }
