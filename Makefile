@@ -8,6 +8,7 @@
 #   make mutants breaks the code on purpose, and expects the tests to notice
 #   make fuzz    INPUTS=10000000 SEED=1: everything that reads foreign bytes, with the address sanitizer
 #   make bench   speed and memory as ratios against baselines of the same run
+#   make document-sql  puts the answers of today into docs/sql.md
 #   make format  rewrite the sources in the project's format
 
 SWIFT_SOURCES = Package.swift Sources Tests Benchmarks
@@ -20,7 +21,7 @@ MINUTES ?= 10
 FAULTS ?= all
 INPUTS ?= 10000000
 
-.PHONY: run build test simulate chaos crashpoints mutants fuzz check format bench dependencies clean
+.PHONY: run build test simulate chaos crashpoints mutants fuzz check format bench document-sql dependencies clean
 
 run: dependencies
 	swift build -c release
@@ -68,6 +69,10 @@ bench: dependencies
 	swift build -c release --product aggregator
 	swift build -c release --product ingest
 	swift run -c release benchmarks $(BENCH_ARGS)
+
+document-sql: dependencies
+	swift build --build-tests
+	QOE_DOCUMENT_SQL=1 swift test --skip-build --filter DocumentationTests
 
 dependencies:
 	@Scripts/install-dependencies

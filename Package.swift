@@ -219,7 +219,7 @@ let package = Package(
         tests(
             "Store",
             [
-                "OwnedThreads", "Postgres", "PrivateServers", "PrivateServers", "Sketches", "Telemetry", "TestKit",
+                "OwnedThreads", "Postgres", "PrivateServers", "Sketches", "Telemetry", "TestKit",
                 "Windowing",
             ]),
         tests(
@@ -238,6 +238,13 @@ let package = Package(
                 "Blocks", "LogDecoding", "OwnedThreads", "Postgres", "Sketches", "Store",
                 "Telemetry", "TestKit", "Windowing",
             ]),
+        // The queries of the documents.
+        .testTarget(
+            name: "DocumentationTests",
+            dependencies: [
+                "DiagnoserCore", "Postgres", "Store", "Telemetry", "TestKit", "Windowing",
+            ],
+            swiftSettings: strict),
         tests("LocalStack", ["OwnedThreads", "Postgres", "TestKit"]),
         tests(
             "AggregatorCore",

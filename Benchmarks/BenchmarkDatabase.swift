@@ -63,6 +63,11 @@ final class DatabaseSeries {
         return url
     }
 
+    /// Where the server's superuser reaches a database of the series.
+    func superuserURL(of url: String) -> String {
+        server.superuserURL(database: url.split(separator: "/").last.map(String.init) ?? "")
+    }
+
     func drop(_ url: String) throws {
         guard let name = url.split(separator: "/").last else { return }
         try administer("DROP DATABASE \(name) WITH (FORCE)")

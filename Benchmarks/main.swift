@@ -6,7 +6,7 @@ struct Arguments {
     private static let flags = ["--short"]
     private static let options = [
         "--only", "--events", "--cells", "--orders", "--aggregator", "--connections", "--batches",
-        "--rounds", "--seconds", "--nats-server", "--memory-seconds",
+        "--rounds", "--seconds", "--nats-server", "--memory-seconds", "--days",
     ]
 
     func has(_ flag: String) -> Bool { words.contains(flag) }
@@ -40,19 +40,20 @@ struct Arguments {
 
 let allParts = [
     "parsing", "core", "sketches", "state", "aggregator", "ingest", "durable", "whole", "memory",
-    "overload", "sql",
+    "overload", "sql", "flush", "storage", "rollup", "year",
 ]
 let usage = """
     usage: benchmarks [--short] [--only PART,…]
                [--events N] [--cells N,…] [--orders ordered,shuffled,duplicates]
                [--aggregator ARGUMENT,…]
                [--connections N,…] [--batches N,…] [--seconds N] [--rounds N]
-               [--nats-server PATH] [--memory-seconds N]
+               [--nats-server PATH] [--memory-seconds N] [--days N]
     Parts: \(allParts.joined(separator: ", ")).
     --short: each piece once, small. --events, --cells and --orders are of the parts state and
     aggregator; --aggregator passes further arguments to the aggregator. The line after is of ingest,
     durable, whole, memory and overload; --nats-server (or QOE_BENCH_NATS_SERVER) names a nats-server of 2.10 or
-    newer for the part durable. What wrk and nginx are for is skipped where they are missing.
+    newer for the part durable. What wrk and nginx are for is skipped where they are missing. --days is how
+    many days of hours the part year makes, some 0.4 GB each.
     """
 
 let arguments = Arguments()
@@ -95,6 +96,45 @@ if parts.contains("sql") {
         print("sql: \(error)")
         exit(1)
     }
+}
+do {
+    if parts.contains("flush") {
+        var benchmark = FlushBenchmark()
+        if isShort {
+            benchmark.sizes = [100, 1000]
+            benchmark.rounds = 1
+        }
+        try benchmark.run()
+    }
+    if parts.contains("storage") {
+        var benchmark = StorageBenchmark()
+        if isShort {
+            benchmark.rowCount = 10_000
+            benchmark.mergeCount = 100_000
+            benchmark.rounds = 1
+        }
+        try benchmark.run()
+    }
+    if parts.contains("rollup") {
+        var benchmark = RollupBenchmark()
+        if isShort { benchmark.cellCounts = [100] }
+        try benchmark.run()
+    }
+    if parts.contains("year") {
+        var benchmark = YearBenchmark()
+        if isShort {
+            benchmark.clones = 2
+            benchmark.dayCount = 40
+            benchmark.rounds = 1
+        }
+        if let days = arguments.integers("--days")?.first {
+            benchmark.hourDays = min(max(8, days), benchmark.dayCount)
+        }
+        try benchmark.run()
+    }
+} catch {
+    print("database: \(error)")
+    exit(1)
 }
 if parts.contains("aggregator") {
     var benchmark = AggregatorBenchmark()
