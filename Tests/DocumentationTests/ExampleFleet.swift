@@ -123,7 +123,8 @@ struct ExampleFleet {
                     .map(\.element))
         }
         try writeHeartbeats(store)
-        _ = try MinuteLabeler(DiagnosisStore(connection)).round()
+        let diagnoses = DiagnosisStore(connection)
+        _ = try MinuteLabeler(reader: diagnoses, writer: diagnoses).round()
         try makeRollups(store)
         // What has come since waits for its hours.
         try flushes[0].writeAgain(Self.probes[0])
