@@ -1,8 +1,12 @@
+import Glibc
 import TestKit
 
 /// Whether hours and days say the same as the minutes, which the oracle has judged.
 struct RollupCheck {
     private let pipeline: Pipeline
+    /// A housekeeper that has lost its connection tries again after half a minute, and rests between rollups.
+    private static let limit = Duration.seconds(180)
+    private static let pollMicroseconds: UInt32 = 200_000
 
     init(_ pipeline: Pipeline) {
         self.pipeline = pipeline
@@ -10,10 +14,11 @@ struct RollupCheck {
 
     /// What differs once the aggregators have made everything that waited.
     func differences() throws -> [String] {
-        let isEmpty = eventually {
-            (try? pipeline.postgres.table(
-                "SELECT 'waiting', ARRAY[count(*)::text] FROM rollup_queue"))?[
-                    "waiting"] == ["0"]
+        let isEmpty = eventually(within: Self.limit) {
+            usleep(Self.pollMicroseconds)
+            let waiting = try? pipeline.postgres.table(
+                "SELECT 'waiting', ARRAY[count(*)::text] FROM rollup_queue")
+            return waiting?["waiting"] == ["0"]
         }
         guard isEmpty else { return ["rollup_queue: not empty long after the last event"] }
         var found: [String] = []
