@@ -55,6 +55,31 @@ private let firstDayEnd = PostgresTimestamp(milliseconds: fixtureStartMillisecon
         }
     }
 
+    @Test(arguments: ["agg_1h", "agg_dim_1h"])
+    func `days stay when either of the tables that they are made of has lost its hours`(
+        table: String
+    ) throws {
+        try withOwnedPartition { store, ownership, url in
+            try fill(store, ownership)
+            while let due = try store.rollups.due(hourDelay: .zero, dayDelay: .zero, limit: 9),
+                !due.isEmpty
+            {
+                for rollup in due { _ = try store.rollups.make(rollup) }
+            }
+            let connection = try connect(url)
+            let days = "SELECT (SELECT count(*) FROM agg_1d) + (SELECT count(*) FROM agg_dim_1d)"
+            let before = try single(connection, days, Int64.self)
+            try connection.execute(
+                """
+                INSERT INTO retention_floors VALUES ('\(table)', '2024-04-01 00:00+00', now());
+                DELETE FROM \(table);
+                """)
+            let day = Rollup(.day, start: firstDayEnd)
+            #expect(try store.rollups.make(day) == .sourceRemoved)
+            #expect(try single(connection, days, Int64.self) == before)
+        }
+    }
+
     @Test func `removing a day waits for its readers and stands in nobody's way`() throws {
         try withOwnedPartition { store, ownership, url in
             try fill(store, ownership)
