@@ -1,12 +1,11 @@
 import Glibc
 import Postgres
 import PrivateServers
-import Store
 import TestKit
 import Windowing
 
 /// Rows per second into `agg_1m` by the size of a flush, against binary COPY of the same rows into a table without index,
-/// constraint and partitions.
+/// constraint and partitions, and into one with the indexes of `agg_1m`.
 struct FlushBenchmark {
     var sizes = [10, 100, 1000, 5000, 20_000]
     var rounds = 3
@@ -20,8 +19,9 @@ struct FlushBenchmark {
     func run() throws {
         print("Flush: rows/s into agg_1m; CPU: of the server process of the session, µs/row")
         print(
-            pad("rows/flush", -10), pad("COPY/s", -9), pad("new/s", -9), pad("of COPY", -8),
-            pad("COPY CPU", -9), pad("new CPU", -8), pad("of COPY", -8), pad("own CPU", -8),
+            pad("rows/flush", -10), pad("COPY/s", -9), pad("keyed/s", -9), pad("new/s", -9),
+            pad("of COPY", -8), pad("of keyed", -8), pad("COPY CPU", -9), pad("keyed CPU", -9),
+            pad("new CPU", -8), pad("of COPY", -8), pad("of keyed", -8), pad("own CPU", -8),
             pad("again/s", -9), pad("again CPU", -9), pad("HOT %", -6))
         try withTemporaryFolder { folder in
             var settings = PostgresServer.Settings(dataFolder: folder)
@@ -46,9 +46,10 @@ struct FlushBenchmark {
         var made = MadeRows(seed: 1)
         var window = Window(minute: Self.firstMinute)
         try writer.ensurePartitions(from: window, to: window)
-        var costs: (copy: [SessionCost], new: [SessionCost], again: [SessionCost]) = ([], [], [])
+        var costs = Costs()
         for round in 0...rounds {
             var copy = SessionCost()
+            var keyed = SessionCost()
             var new = SessionCost()
             var again = SessionCost()
             for _ in 0..<flushCount {
@@ -57,6 +58,7 @@ struct FlushBenchmark {
                 new += try writer.session.measure { try writer.flush(cells) }
                 try prepareCopy(copier, window, to: file)
                 copy += try copier.measure("COPY bare FROM '\(file)' (FORMAT binary)")
+                keyed += try copier.measure("COPY keyed FROM '\(file)' (FORMAT binary)")
                 let later = made.minute(
                     window, cells: size, sequence: writer.sequence + 1, repeats: 2)
                 again += try writer.session.measure { try writer.flush(later) }
@@ -65,6 +67,7 @@ struct FlushBenchmark {
             // The first round warms up: plans are prepared, files exist.
             guard round > 0 else { continue }
             costs.copy.append(copy)
+            costs.keyed.append(keyed)
             costs.new.append(new)
             costs.again.append(again)
         }
@@ -74,33 +77,42 @@ struct FlushBenchmark {
         fflush(nil)
     }
 
-    private func line(
-        _ size: Int, _ rows: Double,
-        _ costs: (copy: [SessionCost], new: [SessionCost], again: [SessionCost]), _ hot: Double
-    ) -> String {
+    /// One of each per round.
+    private struct Costs {
+        var copy: [SessionCost] = []
+        var keyed: [SessionCost] = []
+        var new: [SessionCost] = []
+        var again: [SessionCost] = []
+    }
+
+    private func line(_ size: Int, _ rows: Double, _ costs: Costs, _ hot: Double) -> String {
         func rate(_ costs: [SessionCost]) -> Double { rows / median(costs.map(\.seconds)) }
         func cpu(_ costs: [SessionCost]) -> Double {
-            median(costs.map(\.serverCPU)) * 1e6 / rows
+            max(0.1, median(costs.map(\.serverCPU)) * 1e6 / rows)
         }
         return [
             pad("\(size)", -10), pad(decimal(rate(costs.copy), 0), -9),
-            pad(decimal(rate(costs.new), 0), -9),
+            pad(decimal(rate(costs.keyed), 0), -9), pad(decimal(rate(costs.new), 0), -9),
             pad(decimal(rate(costs.new) / rate(costs.copy), 2), -8),
-            pad(decimal(cpu(costs.copy), 1), -9), pad(decimal(cpu(costs.new), 1), -8),
-            pad(decimal(cpu(costs.copy) / max(0.1, cpu(costs.new)), 2), -8),
+            pad(decimal(rate(costs.new) / rate(costs.keyed), 2), -8),
+            pad(decimal(cpu(costs.copy), 1), -9), pad(decimal(cpu(costs.keyed), 1), -9),
+            pad(decimal(cpu(costs.new), 1), -8),
+            pad(decimal(cpu(costs.copy) / cpu(costs.new), 2), -8),
+            pad(decimal(cpu(costs.keyed) / cpu(costs.new), 2), -8),
             pad(decimal(median(costs.new.map(\.ownCPU)) * 1e6 / rows, 1), -8),
             pad(decimal(rate(costs.again), 0), -9), pad(decimal(cpu(costs.again), 1), -9),
             pad(decimal(hot * 100, 1), -6),
         ].joined(separator: " ")
     }
 
-    /// The file of a minute's rows, and a table of the same columns with nothing else.
+    /// The file of a minute's rows, and tables of the same columns: one with nothing else, one with the indexes.
     private func prepareCopy(
         _ copier: MeasuredSession, _ window: Window, to file: String
     ) throws {
         try copier.connection.execute(
             """
             CREATE TABLE IF NOT EXISTS bare AS TABLE agg_1m WITH NO DATA;
+            CREATE TABLE IF NOT EXISTS keyed (LIKE agg_1m INCLUDING INDEXES) WITH (fillfactor = 70);
             COPY (SELECT * FROM agg_1m
                 WHERE window_start_ts = to_timestamp(\(window.startMilliseconds / 1000)))
                 TO '\(file)' (FORMAT binary)

@@ -1,8 +1,6 @@
-import Glibc
 import Postgres
 import Store
 import Telemetry
-import TestKit
 import Windowing
 
 /// What a piece of work took: of the clock, of its session's server process, and of this process.
