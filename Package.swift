@@ -127,7 +127,10 @@ let package = Package(
             ]),
         library(
             "ProbeCore",
-            ["OwnedThreads", "ServiceKit", "Telemetry", "Transport", .lifecycle, .logging]),
+            [
+                "Gzip", "OwnedThreads", "ServiceKit", "Telemetry", "Transport", .lifecycle,
+                .logging,
+            ]),
         library(
             "IngestCore",
             [
