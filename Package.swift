@@ -269,7 +269,7 @@ let package = Package(
         tests(
             "ProbeCore",
             [
-                "OwnedThreads", "ServiceKit", "TargetServing", "Telemetry", "TestKit",
+                "Gzip", "OwnedThreads", "ServiceKit", "TargetServing", "Telemetry", "TestKit",
                 "Transport", .logging,
             ]),
     ],

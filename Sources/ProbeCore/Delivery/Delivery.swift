@@ -21,6 +21,12 @@ package final class Delivery {
         package init() {}
     }
 
+    private struct Pending {
+        let batch: SpooledBatch
+        /// Whether a server may have stored it without our knowing.
+        var mayBeStored = false
+    }
+
     /// How long events may gather, so that many targets make one post.
     private static let gatherFor = Duration.seconds(1)
     /// How long one post may take.
@@ -35,30 +41,35 @@ package final class Delivery {
     private let counters: ProbeCounters
     private let logger: Logger
     private let pace: Pace
+    private let clock: () -> MonotonicInstant
     private var rotation: EndpointRotation
     private var budget: DrainBudget
     private var boundary: FreshnessBoundary
-    /// Taken from the spool, and to be posted again.
-    private var pending: SpooledBatch?
+    /// Taken from the spool, and to be posted before any other.
+    private var pending: [Pending] = []
     private var batchCount: Int
     private var mayCompress = true
     private var failuresInRow = 0
     private var generator = SystemRandomNumberGenerator()
 
-    /// - Parameter servers: The base addresses of ingest, in the order of preference, at least one.
+    /// - Parameters:
+    ///   - servers: The base addresses of ingest, in the order of preference, at least one.
+    ///   - clock: What pauses and rates go by; how long a post takes is the system's own.
     package init(
         servers: [HTTPURL], spool: Spool, dialer: Dialer, token: TokenSource, userAgent: String,
-        pace: Pace = Pace(), counters: ProbeCounters, logger: Logger
+        pace: Pace = Pace(), counters: ProbeCounters, logger: Logger,
+        clock: @escaping () -> MonotonicInstant = MonotonicInstant.now
     ) {
         urls = servers.map { $0.with(requestTarget: $0.path(appending: "/api/v1/events")) }
         posters = servers.map { _ in HTTPPoster(dialer: dialer, userAgent: userAgent) }
         rotation = EndpointRotation(count: servers.count)
-        budget = DrainBudget(eventsPerSecond: pace.drainEventsPerSecond, now: .now())
+        budget = DrainBudget(eventsPerSecond: pace.drainEventsPerSecond, now: clock())
         boundary = FreshnessBoundary(position: spool.endPosition)
         batchCount = pace.batchCountMax
         self.spool = spool
         self.token = token
         self.pace = pace
+        self.clock = clock
         self.counters = counters
         self.logger = logger
     }
@@ -76,46 +87,39 @@ package final class Delivery {
 
     /// Posts one batch if there is one and a server may be used; gives the moment to look again.
     package func step(interrupt: Interrupt?) -> MonotonicInstant {
-        let now = MonotonicInstant.now()
+        let now = clock()
         boundary.note(spool.endPosition, at: now)
         switch rotation.next(at: now) {
         case .wait(let moment): return moment
         case .use(let index):
-            let batch = nextBatch(at: now)
-            guard !batch.isEmpty else { return now.advanced(by: Self.gatherFor) }
-            let isFull = batch.count >= batchCount
-            let hasDelivered = post(batch, to: index, interrupt)
+            guard let next = takeNext(at: now) else { return now.advanced(by: Self.gatherFor) }
+            let isFull = next.batch.count >= batchCount || !pending.isEmpty
+            let hasDelivered = post(next, to: index, interrupt)
             // After a failure the rotation knows who may be asked next, and when.
             return hasDelivered && !isFull ? now.advanced(by: Self.gatherFor) : now
         }
     }
 
-    /// The batch to post again, or another.
-    private func nextBatch(at now: MonotonicInstant) -> SpooledBatch {
-        if let pending { return pending }
+    /// The batch to post again, or another; nil when there is nothing to post.
+    private func takeNext(at now: MonotonicInstant) -> Pending? {
+        if !pending.isEmpty { return pending.removeFirst() }
         let request = SpoolRequest(
             countMax: batchCount, bytesMax: pace.batchBytesMax,
             backlogMax: budget.allowance(at: now), freshFrom: boundary.position,
             order: pace.drainOrder)
         let batch = spool.take(request, nowMilliseconds: WallClock.nowMilliseconds())
         budget.spend(batch.backlogCount)
-        return batch
+        return batch.isEmpty ? nil : Pending(batch: batch)
     }
 
     private func deliverLast(interrupt: Interrupt?) {
-        while true {
-            let batch = nextBatch(at: .now())
-            // The one that served last, even if it asked to be left alone: there is no later.
-            guard !batch.isEmpty, post(batch, to: rotation.current, interrupt) else { break }
-        }
-        // What a failed post leaves is in the spool; nothing is under way any more.
-        if let pending { spool.putBack(pending) }
-        pending = nil
+        // The one that served last, even if it asked to be left alone: there is no later.
+        while let next = takeNext(at: clock()), post(next, to: rotation.current, interrupt) {}
     }
 
     /// Posts a batch and does what the answer asks for; true when the batch has left the spool.
-    private func post(_ batch: SpooledBatch, to index: Int, _ interrupt: Interrupt?) -> Bool {
-        let body = PostBody(batch.lines, mayCompress: mayCompress)
+    private func post(_ next: Pending, to index: Int, _ interrupt: Interrupt?) -> Bool {
+        let body = PostBody(next.batch.lines, mayCompress: mayCompress)
         let verdict: DeliveryVerdict
         let reason: String
         do throws(HTTPFailure) {
@@ -135,14 +139,14 @@ package final class Delivery {
             verdict = .unavailable(waitAtLeast: nil)
             reason = error.message
         }
-        return act(on: verdict, batch, index, reason)
+        return act(on: verdict, next, index, reason)
     }
 
     private func act(
-        on verdict: DeliveryVerdict, _ batch: SpooledBatch, _ index: Int, _ reason: String
+        on verdict: DeliveryVerdict, _ posted: Pending, _ index: Int, _ reason: String
     ) -> Bool {
-        let now = MonotonicInstant.now()
-        pending = batch
+        let now = clock()
+        let batch = posted.batch
         switch verdict {
         case .delivered(let rejected):
             finish(batch, rejected, index)
@@ -160,8 +164,9 @@ package final class Delivery {
                 return true
             }
             let (first, rest) = batch.halves
-            spool.putBack(rest)
-            pending = first
+            for half in [rest, first] {
+                keep(Pending(batch: half, mayBeStored: posted.mayBeStored))
+            }
             batchCount = first.count
             counters.postsFailed.add()
         case .compressionRefused:
@@ -169,28 +174,41 @@ package final class Delivery {
                 "gzip does not get through; events are posted as they are",
                 metadata: ["server": "\(urls[index].authority)", "reason": "\(reason)"])
             mayCompress = false
+            keep(posted)
             counters.postsFailed.add()
         case .unavailable(let wait):
+            keep(Pending(batch: batch, mayBeStored: true))
             rotation.failed(index, at: now, waitAtLeast: wait, using: &generator)
             tellFailure(index, reason)
         case .throttled(let wait):
-            giveBack(batch)
+            keep(posted)
             rotation.throttled(by: index, at: now, waitAtLeast: wait, using: &generator)
             tellFailure(index, "wants fewer posts")
-        case .misconfigured(let what):
+        case .forbidden(let what):
             // Others may pass where these do not, as after a change of the client's name.
-            giveBack(batch)
-            // A new token is worth a try at once.
-            let pause = token.reload() ? Duration.zero : Self.misconfiguredPause
-            rotation.failed(index, at: now, waitAtLeast: pause, using: &generator)
-            tellFailure(index, what)
+            spool.putBack(batch)
+            failedUntilMended(index, what, at: now)
+        case .misconfigured(let what):
+            keep(posted)
+            failedUntilMended(index, what, at: now)
         }
         return false
     }
 
-    private func giveBack(_ batch: SpooledBatch) {
-        spool.putBack(batch)
-        pending = nil
+    /// What may be stored is posted again as it was; the rest goes back, so that what is fresh can go first.
+    private func keep(_ posted: Pending) {
+        if posted.mayBeStored {
+            pending.insert(posted, at: 0)
+        } else {
+            spool.putBack(posted.batch)
+        }
+    }
+
+    private func failedUntilMended(_ index: Int, _ what: String, at now: MonotonicInstant) {
+        // A new token is worth a try at once.
+        let pause = token.reload() ? Duration.zero : Self.misconfiguredPause
+        rotation.failed(index, at: now, waitAtLeast: pause, using: &generator)
+        tellFailure(index, what)
     }
 
     private func finishRefused(
@@ -223,7 +241,6 @@ package final class Delivery {
             counters.lastError = "ingest refused \(rejected.count) events: \(first.error)"
         }
         spool.finish(batch, refused: refused)
-        pending = nil
         counters.eventsDelivered.add(events.count - refused.count)
         counters.eventsRefused.add(refused.count)
         rotation.succeeded(index)

@@ -13,6 +13,9 @@ package enum DeliveryVerdict: Sendable, Equatable {
     case unavailable(waitAtLeast: Duration?)
     /// The server wants fewer posts, and stored nothing: keep the events and wait with all servers.
     case throttled(waitAtLeast: Duration?)
+    /// The token may not speak for the client of any of the events, of which nothing was stored: keep them and try
+    /// rarely.
+    case forbidden(String)
     /// The post itself is not accepted, and only a person can mend that: keep the events and try rarely.
     case misconfigured(String)
 
@@ -36,7 +39,7 @@ package enum DeliveryVerdict: Sendable, Equatable {
         case 401:
             return .misconfigured("does not know the token; check --token-file")
         case 403:
-            return .misconfigured(
+            return .forbidden(
                 "refuses this token for this client; check --token-file and --client-id")
         case 413:
             return .tooLarge

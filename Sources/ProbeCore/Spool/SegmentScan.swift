@@ -49,7 +49,8 @@ struct SegmentScan {
         let word = bytes.count >= 8 ? span.littleEndian(at: 0, as: UInt64.self) : 0
         // All but the version's digit and the line feed.
         let nameMask: UInt64 = 0xFFFF_FFFF_FFFF
-        isOfOtherVersion = !hasHead && places.isEmpty && word & nameMask == Self.magic & nameMask
+        isOfOtherVersion =
+            word != Self.magic && places.isEmpty && word & nameMask == Self.magic & nameMask
         self.places = places
         self.damages = damages
         end = places.last?.end ?? (hasHead ? Self.headByteCount : 0)

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Logging
 internal import Telemetry
 
@@ -18,7 +19,7 @@ extension SpoolStore {
 
     /// Reads what an earlier probe left in the folder.
     ///
-    /// - Throws: When the folder cannot be read, or holds segments of a format that is not ours.
+    /// - Throws: When the folder or a segment cannot be read.
     mutating func recover() throws(FileProblem) {
         guard let folder else { return }
         let names = try SpoolFile.names(in: folder)
@@ -44,12 +45,7 @@ extension SpoolStore {
         _ id: UInt64, _ bytes: [UInt8], isNewest: Bool, _ recovery: inout Recovery
     ) throws(FileProblem) {
         let scan = SegmentScan(bytes)
-        guard !scan.isOfOtherVersion else {
-            throw FileProblem(
-                eventsPath(id),
-                "was written by another version of the probe; run that one until it has delivered"
-                    + " its events, or remove the file with them")
-        }
+        if scan.isOfOtherVersion { return setAside(id) }
         let list = scan.nonce.flatMap { nonce in
             (try? SpoolFile.bytes(of: removalsPath(id), bytesMax: Self.segmentReadMax))
                 .flatMap { RemovalList(in: $0, nonce: nonce) }
@@ -118,6 +114,17 @@ extension SpoolStore {
         } catch {
             // Another segment is begun when there is something to write.
         }
+    }
+
+    /// Leaves a segment that another version of the probe wrote to that one, or to a person.
+    private mutating func setAside(_ id: UInt64) {
+        let path = eventsPath(id)
+        let isMoved = rename(path, path + ".set-aside") == 0
+        problems.append(
+            Problem(
+                level: .error,
+                message: "a segment was written by another version of the probe and is set aside",
+                metadata: ["file": "\(path)\(isMoved ? ".set-aside" : "")"]))
     }
 
     private mutating func tell(_ scan: SegmentScan, _ id: UInt64, isNewest: Bool) {

@@ -160,8 +160,9 @@ struct SpoolStore {
 
     private mutating func diskFailed(_ problem: FileProblem) {
         diskFailures &+= 1
-        // A segment whose end is not known is not written to again.
+        // A segment whose end is not known is not written to again; when it is empty it makes room.
         active = nil
+        removeEmptySegments()
         if diskFault != problem.description {
             problems.append(
                 Problem(
