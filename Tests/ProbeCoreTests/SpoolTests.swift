@@ -3,6 +3,7 @@ import ProbeCore
 import Telemetry
 import TestKit
 import Testing
+import Transport
 
 @testable import ProbeCore
 
@@ -225,5 +226,35 @@ import Testing
         #expect(ledger.total == UInt64(count))
         #expect(DropLedger(text: ledger.text) == ledger)
         #expect(DropLedger(text: "rubbish\n1 2 3 4\n").total == 0)
+    }
+}
+
+@Suite struct HeartbeatOfTheSpoolTests {
+    @Test func `depth, age and drops are those of the spool, and without events there is no age`()
+        throws
+    {
+        let resolver = Resolver()
+        defer { resolver.shutDown() }
+        var limits = SpoolLimits()
+        limits.memoryCountMax = 3
+        let spool = try Spool(stateFolder: nil, limits: limits, logger: silentLogger)
+        let reporter = HeartbeatReporter(
+            servers: [try HTTPURL("http://127.0.0.1:1/")],
+            constant: Heartbeat(clientID: "client", sentAtMilliseconds: 0), spool: spool,
+            dialer: Dialer(resolver: resolver, tls: try TLSContext.client()),
+            token: try TokenSource(text: nil), userAgent: "test", counters: ProbeCounters(),
+            logger: silentLogger)
+        let empty = reporter.heartbeat()
+        #expect(empty.spoolDepth == 0)
+        #expect(empty.spoolOldestAgeSeconds == nil)
+        #expect(empty.drops == 0)
+        let hourAgo = WallClock.nowMilliseconds() - 3_600_000
+        for number in 1...5 {
+            spool.append(spoolEvent(UInt64(number), measuredAt: hourAgo + Int64(number)))
+        }
+        let full = reporter.heartbeat()
+        #expect(full.spoolDepth == 3)
+        #expect(try #require(full.spoolOldestAgeSeconds) >= 3599)
+        #expect(full.drops == 2)
     }
 }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Transport
 
 /// The right to use a state folder, which one process at a time has.
 ///
@@ -6,14 +7,26 @@ internal import Glibc
 package final class StateLock: Sendable {
     private let descriptor: Int32
 
+    /// How long a process that is just ending is waited for, as when a supervisor starts its successor.
+    private static let patience = Duration.seconds(2)
+    private static let pauseMicroseconds: UInt32 = 50_000
+
     /// - Throws: ``FileProblem`` when another process has it, or the file cannot be made.
     package init(folder: String) throws(FileProblem) {
         let path = "\(folder)/lock"
         var descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         if descriptor < 0 && errno == EROFS { descriptor = open(path, O_RDONLY | O_CLOEXEC) }
         guard descriptor >= 0 else { throw FileProblem(path, "cannot be opened", errno) }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            let failure = errno
+        let deadline = MonotonicInstant.now().advanced(by: Self.patience)
+        var isLocked = false
+        var failure: Int32 = 0
+        repeat {
+            isLocked = flock(descriptor, LOCK_EX | LOCK_NB) == 0
+            failure = errno
+            if isLocked || failure != EWOULDBLOCK { break }
+            usleep(Self.pauseMicroseconds)
+        } while MonotonicInstant.now() < deadline
+        guard isLocked else {
             close(descriptor)
             guard failure == EWOULDBLOCK else {
                 throw FileProblem(path, "cannot be locked", failure)
