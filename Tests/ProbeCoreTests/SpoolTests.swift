@@ -151,6 +151,24 @@ import Transport
             Set(reopened.waiting().map { EventName($0) }).isDisjoint(with: reopened.ledger.names))
     }
 
+    @Test func `what a killed run may have posted is not dropped by the next`() throws {
+        var spool: Spool? = try open(tight)
+        for number in 1...20 { spool?.append(spoolEvent(UInt64(number))) }
+        let request = SpoolRequest(countMax: 5, bytesMax: 1 << 20)
+        let posted = try #require(spool?.take(request, nowMilliseconds: testNow))
+        spool?.willPost(posted)
+        spool = nil
+        let next = try open(tight)
+        for number in 1...500 { next.append(spoolEvent(UInt64(number), session: 2)) }
+        let again = next.takeUnderWay()
+        #expect(again.events == posted.events)
+        #expect(next.takeUnderWay().isEmpty)
+        let dropped = next.ledger.names
+        #expect(Set(dropped).isDisjoint(with: posted.events.map { EventName($0) }))
+        #expect(dropped.contains(EventName(1, 20)))
+        next.finish(again, refused: [])
+    }
+
     @Test func `what is too old to be taken is dropped and named`() throws {
         let limits = SpoolLimits(bytesMax: 1 << 20, segmentBytesMax: 1 << 10, ageMax: .seconds(60))
         let spool = try open(limits)

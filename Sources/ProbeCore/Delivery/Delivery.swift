@@ -66,6 +66,8 @@ package final class Delivery {
         budget = DrainBudget(eventsPerSecond: pace.drainEventsPerSecond, now: clock())
         boundary = FreshnessBoundary(position: spool.endPosition)
         batchCount = pace.batchCountMax
+        let underWay = spool.takeUnderWay()
+        if !underWay.isEmpty { pending = [Pending(batch: underWay, mayBeStored: true)] }
         self.spool = spool
         self.token = token
         self.pace = pace
@@ -109,7 +111,10 @@ package final class Delivery {
             order: pace.drainOrder)
         let batch = spool.take(request, nowMilliseconds: WallClock.nowMilliseconds())
         budget.spend(batch.backlogCount)
-        return batch.isEmpty ? nil : Pending(batch: batch)
+        guard !batch.isEmpty else { return nil }
+        // Those of a batch that is pending are noted already: no other is taken before it has gone.
+        spool.willPost(batch)
+        return Pending(batch: batch)
     }
 
     private func deliverLast(interrupt: Interrupt?) {

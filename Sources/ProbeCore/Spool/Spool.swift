@@ -113,6 +113,27 @@ package final class Spool: Sendable {
         }
     }
 
+    /// Takes the events that an earlier run may have posted without an answer: they are posted again first, and
+    /// cannot be dropped before, so that what is noted as dropped is not stored.
+    package func takeUnderWay() -> SpooledBatch {
+        let picks = store.withLock { store in
+            defer { store.underWay = [] }
+            return store.underWay
+        }
+        let read = read(picks)
+        store.withLock { store in
+            store.lose(read.damaged, because: .corrupt)
+            store.putBack(read.unreadable)
+        }
+        return SpooledBatch(items: read.items)
+    }
+
+    /// Notes that a batch is about to be posted, for ``takeUnderWay()`` of the next run if this one is killed.
+    package func willPost(_ batch: SpooledBatch) {
+        let events = batch.events
+        store.withLock { $0.noteUnderWay(events) }
+    }
+
     /// Removes the events of a batch: they are delivered, but for those at the indices in `refused`, which are
     /// noted as lost.
     package func finish(_ batch: SpooledBatch, refused: Set<Int>) {

@@ -41,6 +41,13 @@ final class SpoolFile {
         }
     }
 
+    /// Replaces what a small file holds, without a moment at which it holds less than one of the two.
+    static func overwrite(_ path: String, with bytes: [UInt8]) throws(FileProblem) {
+        let file = try SpoolFile(path, emptied: false)
+        try file.write(bytes, at: 0)
+        try file.truncate(to: bytes.count)
+    }
+
     /// Another descriptor of the same file, so that it can be synchronised while this one is in use; nil when
     /// the system has none left.
     var duplicate: Int32? {

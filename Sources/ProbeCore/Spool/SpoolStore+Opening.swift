@@ -11,6 +11,8 @@ extension SpoolStore {
     private struct Recovery {
         /// What is in the ledger already, and goes although its bytes are still there.
         let dropped: [UniqueID: [ClosedRange<UInt64>]]
+        /// What may be at a server already, and must not be dropped.
+        let posting: PostingNote
         /// The last sound record of the segment before, or of this one.
         var last: (segment: UInt64, session: UniqueID, number: UInt64)?
         /// Damaged bytes since then.
@@ -26,7 +28,9 @@ extension SpoolStore {
         if let text = try? SmallFile.read(ledgerPath, bytesMax: Self.ledgerBytesMax) {
             ledger = DropLedger(text: text)
         }
-        var recovery = Recovery(dropped: ledger.numbersBySession)
+        let note = try? SmallFile.read(postingPath, bytesMax: Self.ledgerBytesMax)
+        var recovery = Recovery(
+            dropped: ledger.numbersBySession, posting: PostingNote(text: note ?? ""))
         let ids = names.compactMap { Self.id(in: $0, suffix: Self.eventsSuffix) }.sorted()
         for id in ids {
             let bytes = try SpoolFile.bytes(of: eventsPath(id), bytesMax: Self.segmentReadMax)
@@ -74,6 +78,13 @@ extension SpoolStore {
             segment.add(
                 record, at: place.start,
                 isGone: isDropped || list?.contains(place.start..<place.end) ?? false)
+            let index = segment.entries.count - 1
+            if segment.standings[index] == .waiting,
+                recovery.posting.contains(record.number, of: record.session)
+            {
+                segment.set(.taken, index)
+                underWay.append(pick(index, of: segment, isBacklog: true))
+            }
             recovery.last = (id, record.session, record.number)
             recovery.damagedBytes = 0
         }

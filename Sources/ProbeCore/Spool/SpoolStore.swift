@@ -32,6 +32,8 @@ struct SpoolStore {
     var isLedgerWritten = true
     var lost: [DropLedger.Reason: UInt64] = [:]
     var problems: [Problem] = []
+    /// What the run before may have posted without an answer; taken already.
+    var underWay: [Pick] = []
 
     private(set) var memory: [InMemory] = []
     private var memoryBytes = 0
@@ -204,11 +206,7 @@ struct SpoolStore {
             let entry = segments[segment].entries[index]
             guard fits(Int(entry.byteCount) - SpoolRecord.fixedByteCount) else { return false }
             segments[segment].set(.taken, index)
-            picks.append(
-                Pick(
-                    place: .segment(id: segments[segment].id, index: index), event: nil,
-                    path: eventsPath(segments[segment].id), bytes: entry.bytes,
-                    isBacklog: isBacklog))
+            picks.append(self.pick(index, of: segments[segment], isBacklog: isBacklog))
             return true
         }
         for segment in segments.indices where segments[segment].endPosition > request.freshFrom {
@@ -238,6 +236,21 @@ struct SpoolStore {
             }
         }
         return picks
+    }
+
+    func pick(_ index: Int, of segment: SpoolSegment, isBacklog: Bool) -> Pick {
+        Pick(
+            place: .segment(id: segment.id, index: index), event: nil,
+            path: eventsPath(segment.id), bytes: segment.entries[index].bytes,
+            isBacklog: isBacklog)
+    }
+
+    /// Notes durably against a kill which events are about to be posted.
+    func noteUnderWay(_ events: [SpooledEvent]) {
+        guard folder != nil else { return }
+        let text = Array(PostingNote(events).text.utf8)
+        // Without the note, they may be dropped after a kill although a server has them.
+        try? SpoolFile.overwrite(postingPath, with: text)
     }
 
     private func freshIndices(of segment: Int, from position: UInt64) -> Range<Int> {
@@ -491,6 +504,7 @@ struct SpoolStore {
     func eventsPath(_ id: UInt64) -> String { path(id, Self.eventsSuffix) }
     func removalsPath(_ id: UInt64) -> String { path(id, Self.removalsSuffix) }
     var ledgerPath: String { "\(folder ?? "")/dropped" }
+    var postingPath: String { "\(folder ?? "")/posting" }
 
     static let eventsSuffix = ".events"
     static let removalsSuffix = ".removed"
