@@ -234,6 +234,22 @@ import Transport
         #expect(try bytes(of: path + ".set-aside") == content)
     }
 
+    @Test func `neighbours are one stretch, in whichever order they come`() {
+        let session = UniqueID(high: 0, low: 1)
+        var ledger = DropLedger()
+        for number in [5, 6, 7, 4, 3, 3, 20, 19, 8] as [UInt64] {
+            ledger.add(number, of: session, because: .age)
+        }
+        #expect(ledger.stretches.map(\.numbers) == [3...8, 19...20])
+        #expect(ledger.total == 8)
+        ledger.add(9, of: session, because: .full)
+        ledger.add(9, of: UniqueID(high: 0, low: 2), because: .age)
+        #expect(ledger.stretches.count == 4)
+        ledger.add(.max, of: session, because: .full)
+        ledger.add(0, of: session, because: .full)
+        #expect(ledger.stretches.count == 6)
+    }
+
     @Test func `the ledger keeps a bounded number of stretches, and the count of all`() {
         var ledger = DropLedger()
         let count = DropLedger.stretchCountMax + 500

@@ -29,6 +29,8 @@ package final class Delivery {
 
     /// How long events may gather, so that many targets make one post.
     private static let gatherFor = Duration.seconds(1)
+    /// The longest time between two looks at how far the spool has come.
+    private static let lookAtLeastEvery = Duration.seconds(5)
     /// How long one post may take.
     private static let postTimeout = Duration.seconds(10)
     /// The pause when only a person can help, such as with a token that is not known.
@@ -81,8 +83,11 @@ package final class Delivery {
     /// - Parameter hardStop: Ends a post under way, and so the last ones.
     package func run(until stop: ProbeStop, hardStop: Interrupt) {
         var nextLook = MonotonicInstant.now().advanced(by: Self.gatherFor)
-        while !stop.sleep(until: nextLook) {
-            nextLook = step(interrupt: hardStop)
+        while !stop.sleep(until: min(nextLook, clock().advanced(by: Self.lookAtLeastEvery))) {
+            let now = clock()
+            // Also while servers are left alone: what is added then must grow old.
+            boundary.note(spool.endPosition, at: now)
+            if now >= nextLook { nextLook = step(interrupt: hardStop) }
         }
         deliverLast(interrupt: hardStop)
     }

@@ -48,6 +48,10 @@ package struct DropLedger: Sendable, Equatable {
                 stretches[index].numbers = numbers.lowerBound...number
                 return
             }
+            if number < .max, number + 1 == numbers.lowerBound {
+                stretches[index].numbers = number...numbers.upperBound
+                return
+            }
         }
         stretches.append(Stretch(session: session, numbers: number...number, reason: reason))
         if stretches.count > Self.stretchCountMax {
