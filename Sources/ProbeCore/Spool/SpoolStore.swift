@@ -35,7 +35,7 @@ struct SpoolStore {
     /// What the run before may have posted without an answer; taken already.
     var underWay: [Pick] = []
 
-    private(set) var memory: [InMemory] = []
+    var memory: [InMemory] = []
     private var memoryBytes = 0
     private var lastToken: UInt64 = 0
     /// Why the disk is not used; nil while it is.
@@ -134,7 +134,7 @@ struct SpoolStore {
     }
 
     @discardableResult
-    private mutating func removeFromMemory(at index: Int) -> SpooledEvent {
+    mutating func removeFromMemory(at index: Int) -> SpooledEvent {
         let event = memory.remove(at: index).event
         memoryBytes -= event.json.count
         return event
@@ -172,264 +172,6 @@ struct SpoolStore {
                     metadata: ["reason": "\(problem)", "at_most": "\(limits.memoryCountMax)"]))
         }
         diskFault = problem.description
-    }
-
-    // MARK: Taking and finishing
-
-    /// An event that was chosen for a batch: where it is, and itself when that is memory.
-    struct Pick {
-        let place: SpoolPlace
-        let event: SpooledEvent?
-        /// The segment's file, and the record's bytes in it.
-        var path = ""
-        var bytes = 0..<0
-        var isBacklog = false
-    }
-
-    /// Chooses events and keeps them from being dropped or chosen again.
-    mutating func take(_ request: SpoolRequest) -> [Pick] {
-        var picks: [Pick] = []
-        var bytes = 0
-        func fits(_ byteCount: Int) -> Bool {
-            bytes += byteCount + 1
-            return picks.isEmpty
-                || picks.count < request.countMax && bytes <= request.bytesMax
-        }
-        for index in memory.indices where !memory[index].isTaken {
-            let event = memory[index].event
-            guard fits(event.json.count) else { return picks }
-            memory[index].isTaken = true
-            picks.append(
-                Pick(place: .memory(token: memory[index].token), event: event))
-        }
-        func pick(_ segment: Int, _ index: Int, isBacklog: Bool) -> Bool {
-            let entry = segments[segment].entries[index]
-            guard fits(Int(entry.byteCount) - SpoolRecord.fixedByteCount) else { return false }
-            segments[segment].set(.taken, index)
-            picks.append(self.pick(index, of: segments[segment], isBacklog: isBacklog))
-            return true
-        }
-        for segment in segments.indices where segments[segment].endPosition > request.freshFrom {
-            guard segments[segment].waitingCount > 0 else { continue }
-            for index in freshIndices(of: segment, from: request.freshFrom)
-            where segments[segment].standings[index] == .waiting {
-                guard pick(segment, index, isBacklog: false) else { return picks }
-            }
-        }
-        var left = request.backlogMax
-        func pickBacklog(_ order: some Sequence<Int>, _ indices: (Int) -> some Sequence<Int>) {
-            for segment in order where segments[segment].waitingCount > 0 {
-                for index in indices(segment)
-                where segments[segment].standings[index] == .waiting {
-                    guard left > 0, pick(segment, index, isBacklog: true) else { return }
-                    left -= 1
-                }
-            }
-        }
-        let old = segments.indices.prefix { segments[$0].firstPosition < request.freshFrom }
-        switch request.order {
-        case .oldestFirst:
-            pickBacklog(old) { 0..<freshIndices(of: $0, from: request.freshFrom).lowerBound }
-        case .newestFirst:
-            pickBacklog(old.reversed()) {
-                (0..<freshIndices(of: $0, from: request.freshFrom).lowerBound).reversed()
-            }
-        }
-        return picks
-    }
-
-    func pick(_ index: Int, of segment: SpoolSegment, isBacklog: Bool) -> Pick {
-        Pick(
-            place: .segment(id: segment.id, index: index), event: nil,
-            path: eventsPath(segment.id), bytes: segment.entries[index].bytes,
-            isBacklog: isBacklog)
-    }
-
-    /// Notes durably against a kill which events are about to be posted.
-    func noteUnderWay(_ events: [SpooledEvent]) {
-        guard folder != nil else { return }
-        let text = Array(PostingNote(events).text.utf8)
-        // Without the note, they may be dropped after a kill although a server has them.
-        try? SpoolFile.overwrite(postingPath, with: text)
-    }
-
-    private func freshIndices(of segment: Int, from position: UInt64) -> Range<Int> {
-        let count = segments[segment].entries.count
-        let first = segments[segment].firstPosition
-        let begin = position > first ? Int(clamping: position - first) : 0
-        return min(begin, count)..<count
-    }
-
-    /// Gives taken events back, to be chosen again.
-    mutating func putBack(_ places: some Sequence<SpoolPlace>) {
-        for place in places {
-            switch place {
-            case .memory(let token):
-                if let index = memory.firstIndex(where: { $0.token == token }) {
-                    memory[index].isTaken = false
-                }
-            case .segment(let id, let index):
-                if let segment = segmentIndex(of: id) { segments[segment].set(.waiting, index) }
-            }
-        }
-    }
-
-    /// Removes taken events: they are delivered, or noted in the ledger.
-    mutating func remove(_ places: some Sequence<SpoolPlace>) {
-        var bySegment: [UInt64: [Int]] = [:]
-        var tokens: Set<UInt64> = []
-        for place in places {
-            switch place {
-            case .memory(let token): tokens.insert(token)
-            case .segment(let id, let index): bySegment[id, default: []].append(index)
-            }
-        }
-        if !tokens.isEmpty {
-            for index in memory.indices.reversed() where tokens.contains(memory[index].token) {
-                removeFromMemory(at: index)
-            }
-        }
-        for (id, indices) in bySegment.sorted(by: { $0.key < $1.key }) {
-            guard let segment = segmentIndex(of: id) else { continue }
-            for index in indices { segments[segment].set(.gone, index) }
-            // The file goes as a whole otherwise.
-            let isGoing = segments[segment].isEmpty && !isActive(segment)
-            if !isGoing { noteRemovals(indices.sorted(), in: segment) }
-        }
-        removeEmptySegments()
-    }
-
-    /// Notes taken events as lost and removes them.
-    mutating func lose(_ places: [SpoolPlace], because reason: DropLedger.Reason) {
-        guard !places.isEmpty else { return }
-        for place in places {
-            switch place {
-            case .memory(let token):
-                guard let event = memory.first(where: { $0.token == token })?.event else {
-                    continue
-                }
-                note(event.number, of: event.session, because: reason)
-            case .segment(let id, let index):
-                guard let segment = segmentIndex(of: id) else { continue }
-                let (session, number) = segments[segment].name(of: index)
-                note(number, of: session, because: reason)
-            }
-        }
-        // First noted, then removed: after a crash between the two they are not posted.
-        writeLedger()
-        remove(places)
-    }
-
-    private mutating func noteRemovals(_ indices: [Int], in segment: Int) {
-        guard let nonce = segments[segment].nonce else { return }
-        var stretches: [Range<Int>] = []
-        for index in indices {
-            let bytes = segments[segment].entries[index].bytes
-            if let last = stretches.last, last.upperBound == bytes.lowerBound {
-                stretches[stretches.count - 1] = last.lowerBound..<bytes.upperBound
-            } else {
-                stretches.append(bytes)
-            }
-        }
-        let entries = stretches.flatMap { RemovalList.entry($0, nonce: nonce) }
-        let count = segments[segment].removalCount
-        do throws(FileProblem) {
-            let list = try SpoolFile(
-                removalsPath(segments[segment].id), emptied: count == nil)
-            if count == nil { try list.write(RemovalList.head(nonce: nonce), at: 0) }
-            let end = RemovalList.headByteCount + (count ?? 0) * RemovalList.entryByteCount
-            try list.write(entries, at: end)
-            segments[segment].removalCount = (count ?? 0) + stretches.count
-        } catch {
-            // Delivered events are posted again after a restart, and recognised.
-            problems.append(
-                Problem(
-                    level: .debug, message: "it cannot be noted what was delivered",
-                    metadata: ["reason": "\(error)"]))
-        }
-    }
-
-    // MARK: Dropping
-
-    /// Drops the oldest segment of which nothing is being posted; false when there is none.
-    private mutating func dropOldestSegment() -> Bool {
-        guard let segment = segments.firstIndex(where: { $0.takenCount == 0 }) else {
-            return false
-        }
-        drop(segment, because: .full)
-        return true
-    }
-
-    /// Drops the segments all of whose events were measured before a moment.
-    mutating func dropSegments(measuredBefore milliseconds: Int64) {
-        while let segment = segments.firstIndex(where: {
-            !$0.isEmpty && $0.takenCount == 0 && $0.newestMeasuredAtMilliseconds < milliseconds
-        }) {
-            drop(segment, because: .age)
-        }
-    }
-
-    private mutating func drop(_ segment: Int, because reason: DropLedger.Reason) {
-        for index in segments[segment].remaining {
-            let (session, number) = segments[segment].name(of: index)
-            note(number, of: session, because: reason)
-        }
-        let isNoted = writeLedger()
-        if isActive(segment) { active = nil }
-        removeFiles(of: segments[segment].id)
-        segments.remove(at: segment)
-        // On a full disk there may be room for the note now.
-        if !isNoted { writeLedger() }
-    }
-
-    /// Notes an event that is not in the spool as lost.
-    mutating func lose(_ number: UInt64, of session: UniqueID, because reason: DropLedger.Reason) {
-        note(number, of: session, because: reason)
-        isLedgerWritten = false
-    }
-
-    private mutating func note(
-        _ number: UInt64, of session: UniqueID, because reason: DropLedger.Reason
-    ) {
-        ledger.add(number, of: session, because: reason)
-        untoldLosses.add(number, of: session, because: reason)
-        lost[reason, default: 0] &+= 1
-    }
-
-    /// Writes the ledger durably; false when that cannot be done now.
-    @discardableResult
-    mutating func writeLedger() -> Bool {
-        isLedgerWritten = false
-        guard let folder else { return false }
-        do throws(FileProblem) {
-            try SmallFile.replace(ledgerPath, with: ledger.text)
-        } catch {
-            return false
-        }
-        SpoolFile.synchroniseFolder(folder)
-        isLedgerWritten = true
-        return true
-    }
-
-    private mutating func removeEmptySegments() {
-        for segment in segments.indices.reversed()
-        where segments[segment].isEmpty && !isActive(segment) {
-            removeFiles(of: segments[segment].id)
-            segments.remove(at: segment)
-        }
-    }
-
-    mutating func removeFiles(of id: UInt64) {
-        do throws(FileProblem) {
-            // In this order: a list without its segment says nothing.
-            try SpoolFile.remove(eventsPath(id))
-            try SpoolFile.remove(removalsPath(id))
-        } catch {
-            problems.append(
-                Problem(
-                    level: .warning, message: "a segment cannot be removed",
-                    metadata: ["reason": "\(error)"]))
-        }
     }
 
     // MARK: Durability
@@ -485,13 +227,13 @@ struct SpoolStore {
         return bytes.span.bytes.littleEndian(at: 0, as: Int64.self)
     }
 
-    private var diskBytes: Int { segments.reduce(0) { $0 + $1.byteCount } }
+    var diskBytes: Int { segments.reduce(0) { $0 + $1.byteCount } }
 
     func isActive(_ segment: Int) -> Bool {
         active != nil && segment == segments.count - 1
     }
 
-    private func segmentIndex(of id: UInt64) -> Int? {
+    func segmentIndex(of id: UInt64) -> Int? {
         var low = 0
         var high = segments.count
         while low < high {
