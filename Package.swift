@@ -127,7 +127,10 @@ let package = Package(
             ]),
         library(
             "ProbeCore",
-            ["OwnedThreads", "ServiceKit", "Telemetry", "Transport", .lifecycle, .logging]),
+            [
+                "Gzip", "OwnedThreads", "ServiceKit", "Telemetry", "Transport", .lifecycle,
+                .logging,
+            ]),
         library(
             "IngestCore",
             [
@@ -273,7 +276,7 @@ let package = Package(
         tests(
             "ProbeCore",
             [
-                "OwnedThreads", "ServiceKit", "TargetServing", "Telemetry", "TestKit",
+                "Gzip", "OwnedThreads", "ServiceKit", "TargetServing", "Telemetry", "TestKit",
                 "Transport", .logging,
             ]),
     ],

@@ -2,6 +2,9 @@ import Glibc
 import ProbeCore
 import ServiceKit
 
+// A limit on the size of files is an error of a write, not the end of the process.
+signal(SIGXFSZ, SIG_IGN)
+
 let arguments = CommandLine.arguments.dropFirst()
 if arguments.first == "once" {
     exit(runOnce(arguments.dropFirst()))
@@ -12,9 +15,9 @@ await Program(
     abstract: "Measures targets from this machine and posts what it finds to ingest.",
     discussion: """
         Each target gets one GET over a fresh connection at every interval; the lookup, the TCP and \
-        TLS handshakes, the first byte and the transfer are timed by themselves. Events wait in \
-        memory while ingest cannot be reached. The probe only calls out; its metrics are off \
-        unless --metrics-listen names an address.
+        TLS handshakes, the first byte and the transfer are timed by themselves. Events wait on \
+        disk, in the state folder, until ingest has taken them. The probe only calls out; its \
+        metrics are off unless --metrics-listen names an address.
         'probe once URL' makes one measurement and shows it; see 'probe once --help'.
         """,
     examples: [

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 import Logging
 import ProbeCore
 import ServiceKit
@@ -21,6 +22,12 @@ import Testing
         let clock_offset_ms: Double?
     }
 
+    private let folder: OwnFolder
+
+    init() throws {
+        folder = try OwnFolder()
+    }
+
     private func probe(
         _ targets: [String], _ ingest: ScriptedIngest,
         _ change: (inout ProbeConfiguration) -> Void = { _ in }
@@ -30,6 +37,7 @@ import Testing
         configuration.clientID = "client"
         configuration.token = "secret"
         configuration.interval = .milliseconds(100)
+        configuration.stateFolder = folder.path
         change(&configuration)
         return try Probe(
             configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -113,17 +121,40 @@ import Testing
         #expect(!ingest.requests().flatMap(\.events).contains { $0.target == silentURL })
     }
 
-    @Test func `a dead ingest fills the spool to its bound and no further`() async throws {
+    @Test func `what a dead ingest leaves is delivered by the next run under its old numbers`()
+        async throws
+    {
         let target = try LocalTarget()
-        let ingest = try ScriptedIngest { _, _ in .answer(503) }
+        let dead = try ScriptedIngest { _, _ in .answer(503) }
+        let ingest = try ScriptedIngest { _, _ in .accepted }
         defer {
             target.stop()
+            dead.stop()
             ingest.stop()
         }
-        let probe = try probe(["\(target.httpURL)/fast"], ingest) { $0.spoolEventsMax = 5 }
-        #expect(await run(probe) { probe.spool.status.dropped >= 3 })
-        #expect(probe.spool.status.depth == 5)
-        #expect(probe.counters.eventsDelivered.total == 0)
+        func runInVain() async throws -> Int {
+            let first = try probe(["\(target.httpURL)/fast"], dead)
+            #expect(await run(first) { first.spool.status.depth >= 5 })
+            #expect(first.counters.eventsDelivered.total == 0)
+            return first.spool.status.depth
+        }
+        let left = try await runInVain()
+        let second = try probe([], ingest)
+        #expect(second.spool.status.depth == left)
+        #expect(await run(second) { second.spool.status.depth == 0 })
+        let events = ingest.requests().flatMap(\.events)
+        #expect(events.map(\.seq) == Array(1...UInt64(left)))
+        #expect(Set(events.map(\.session_id)).count == 1)
+    }
+
+    @Test func `a second probe in the same state folder is refused`() async throws {
+        let ingest = try ScriptedIngest { _, _ in .accepted }
+        defer { ingest.stop() }
+        let first = try probe([], ingest)
+        let refusal = #expect(throws: ProbeError.self) { try probe([], ingest) }
+        #expect(refusal?.description.contains("in use by another probe") == true)
+        #expect(refusal?.description.contains("\(getpid())") == true)
+        #expect(await run(first) { true })
     }
 
     @Test func `an unreadable token file stops the start`() throws {

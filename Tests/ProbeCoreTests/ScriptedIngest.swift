@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Gzip
 import OwnedThreads
 import ProbeCore
 import Transport
@@ -19,11 +20,15 @@ final class ScriptedIngest: Sendable {
     struct Request: Sendable {
         let path: String
         let token: String?
+        /// As it was posted, but for its compression.
         let body: [UInt8]
+        let isCompressed: Bool
 
         /// The events of a post, as far as these tests look at them.
         var events: [PostedEvent] {
-            (try? JSONDecoder().decode([PostedEvent].self, from: Data(body))) ?? []
+            body.split(separator: UInt8(ascii: "\n")).compactMap {
+                try? JSONDecoder().decode(PostedEvent.self, from: Data($0))
+            }
         }
     }
 
@@ -77,6 +82,14 @@ final class ScriptedIngest: Sendable {
         get throws { try HTTPURL("http://\(listener.address)") }
     }
 
+    /// The answer to a whole batch that is refused, as ingest gives it.
+    static func refusal(_ status: Int, code: String, rejected: String = "") -> Reply {
+        .answer(
+            status,
+            body: #"{"status":"error","error":{"code":"\#(code)","message":"no"},"accepted":0,"#
+                + #""rejected":[\#(rejected)]}"#)
+    }
+
     /// What came to a path so far.
     func requests(to path: String = "/api/v1/events") -> [Request] {
         received.withLock { $0.filter { $0.path == path } }
@@ -125,6 +138,19 @@ final class ScriptedIngest: Sendable {
             body += buffer.prefix(count)
         }
         let path = lines.first?.split(separator: " ").dropFirst().first ?? ""
-        return Request(path: String(path), token: field("authorization"), body: body)
+        let isCompressed = field("content-encoding") == "gzip"
+        return Request(
+            path: String(path), token: field("authorization"),
+            body: isCompressed ? try inflated(body) : body, isCompressed: isCompressed)
+    }
+
+    private static func inflated(_ body: [UInt8]) throws -> [UInt8] {
+        var output: [UInt8] = []
+        let inflater = GzipInflater(outputByteCountMax: 4 << 20)
+        try body.withUnsafeBytes { bytes in
+            try inflater.inflate(bytes) { output.append(contentsOf: $0) }
+        }
+        try inflater.finish()
+        return output
     }
 }

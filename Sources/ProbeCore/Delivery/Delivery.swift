@@ -1,182 +1,261 @@
 package import Logging
-internal import Telemetry
 package import Transport
 
-/// Posts the events of a spool to ingest, oldest first, until it is told to stop.
+/// Posts the events of a spool to ingest until it is told to stop: fresh ones first, and beside them those
+/// that have waited for long, at a bounded rate.
 ///
 /// Runs on one owned thread. An event leaves the spool when a server has taken it or refused it for
-/// good, and in no other way from here.
+/// good, and in no other way from here. A batch of which it is not known whether it was stored is posted again as
+/// it was, before any other, and cannot be dropped meanwhile: so what is noted as dropped was not stored.
 package final class Delivery {
-    /// The most events in one post.
-    package static let batchCountMax = 500
-    /// The most bytes in one post: half of what ingest takes by default.
-    package static let batchBytesMax = 512 * 1024
+    /// How events are posted.
+    package struct Pace: Sendable, Equatable {
+        /// The most events in one post.
+        package var batchCountMax = 500
+        /// The most bytes in one post before compression: half of what ingest takes by default.
+        package var batchBytesMax = 512 * 1024
+        /// The most events a second of those that have waited for long.
+        package var drainEventsPerSecond = 50
+        package var drainOrder = DrainOrder.oldestFirst
+
+        package init() {}
+    }
+
+    private struct Pending {
+        let batch: SpooledBatch
+        /// Whether a server may have stored it without our knowing.
+        var mayBeStored = false
+    }
+
     /// How long events may gather, so that many targets make one post.
     private static let gatherFor = Duration.seconds(1)
+    /// The longest time between two looks at how far the spool has come.
+    private static let lookAtLeastEvery = Duration.seconds(5)
     /// How long one post may take.
     private static let postTimeout = Duration.seconds(10)
     /// The pause when only a person can help, such as with a token that is not known.
     private static let misconfiguredPause = Duration.seconds(60)
 
     private let urls: [HTTPURL]
-    private let spool: any EventSpool
+    private let spool: Spool
     private let token: TokenSource
     private let posters: [HTTPPoster]
     private let counters: ProbeCounters
     private let logger: Logger
+    private let pace: Pace
+    private let clock: () -> MonotonicInstant
     private var rotation: EndpointRotation
-    private var batchCount = batchCountMax
+    private var budget: DrainBudget
+    private var boundary: FreshnessBoundary
+    /// Taken from the spool, and to be posted before any other.
+    private var pending: [Pending] = []
+    private var batchCount: Int
+    private var mayCompress = true
     private var failuresInRow = 0
     private var generator = SystemRandomNumberGenerator()
 
-    /// - Parameter servers: The base addresses of ingest, in the order of preference, at least one.
+    /// - Parameters:
+    ///   - servers: The base addresses of ingest, in the order of preference, at least one.
+    ///   - clock: What pauses and rates go by; how long a post takes is the system's own.
     package init(
-        servers: [HTTPURL], spool: any EventSpool, dialer: Dialer, token: TokenSource,
-        userAgent: String, counters: ProbeCounters, logger: Logger
+        servers: [HTTPURL], spool: Spool, dialer: Dialer, token: TokenSource, userAgent: String,
+        pace: Pace = Pace(), counters: ProbeCounters, logger: Logger,
+        clock: @escaping () -> MonotonicInstant = MonotonicInstant.now
     ) {
         urls = servers.map { $0.with(requestTarget: $0.path(appending: "/api/v1/events")) }
         posters = servers.map { _ in HTTPPoster(dialer: dialer, userAgent: userAgent) }
         rotation = EndpointRotation(count: servers.count)
+        budget = DrainBudget(eventsPerSecond: pace.drainEventsPerSecond, now: clock())
+        boundary = FreshnessBoundary(position: spool.endPosition)
+        batchCount = pace.batchCountMax
+        let underWay = spool.takeUnderWay()
+        if !underWay.isEmpty { pending = [Pending(batch: underWay, mayBeStored: true)] }
         self.spool = spool
         self.token = token
+        self.pace = pace
+        self.clock = clock
         self.counters = counters
         self.logger = logger
     }
 
-    /// Delivers until `stop` is triggered, then posts what is left as long as servers take it.
+    /// Delivers until `stop` is triggered, then posts what is fresh as long as servers take it.
     ///
     /// - Parameter hardStop: Ends a post under way, and so the last ones.
     package func run(until stop: ProbeStop, hardStop: Interrupt) {
         var nextLook = MonotonicInstant.now().advanced(by: Self.gatherFor)
-        while !stop.sleep(until: nextLook) {
-            nextLook = step(interrupt: hardStop)
-            tellDrops()
+        while !stop.sleep(until: min(nextLook, clock().advanced(by: Self.lookAtLeastEvery))) {
+            let now = clock()
+            // Also while servers are left alone: what is added then must grow old.
+            boundary.note(spool.endPosition, at: now)
+            if now >= nextLook { nextLook = step(interrupt: hardStop) }
         }
         deliverLast(interrupt: hardStop)
-        tellDrops()
     }
 
     /// Posts one batch if there is one and a server may be used; gives the moment to look again.
     package func step(interrupt: Interrupt?) -> MonotonicInstant {
-        let now = MonotonicInstant.now()
-        let batch = nextBatch()
-        guard !batch.events.isEmpty else { return now.advanced(by: Self.gatherFor) }
+        let now = clock()
+        boundary.note(spool.endPosition, at: now)
         switch rotation.next(at: now) {
         case .wait(let moment): return moment
         case .use(let index):
-            let hasDelivered = post(batch, to: index, interrupt)
-            let isMoreThanGathering = spool.status.depth >= batchCount
+            guard let next = takeNext(at: now) else { return now.advanced(by: Self.gatherFor) }
+            let isFull = next.batch.count >= batchCount || !pending.isEmpty
+            let hasDelivered = post(next, to: index, interrupt)
             // After a failure the rotation knows who may be asked next, and when.
-            return hasDelivered && !isMoreThanGathering ? now.advanced(by: Self.gatherFor) : now
+            return hasDelivered && !isFull ? now.advanced(by: Self.gatherFor) : now
         }
     }
 
-    private func nextBatch() -> SpooledBatch {
-        spool.oldest(countMax: batchCount, bytesMax: Self.batchBytesMax)
+    /// The batch to post again, or another; nil when there is nothing to post.
+    private func takeNext(at now: MonotonicInstant) -> Pending? {
+        if !pending.isEmpty { return pending.removeFirst() }
+        let request = SpoolRequest(
+            countMax: batchCount, bytesMax: pace.batchBytesMax,
+            backlogMax: budget.allowance(at: now), freshFrom: boundary.position,
+            order: pace.drainOrder)
+        let batch = spool.take(request, nowMilliseconds: WallClock.nowMilliseconds())
+        budget.spend(batch.backlogCount)
+        guard !batch.isEmpty else { return nil }
+        // Those of a batch that is pending are noted already: no other is taken before it has gone.
+        spool.willPost(batch)
+        return Pending(batch: batch)
     }
 
     private func deliverLast(interrupt: Interrupt?) {
-        while true {
-            let batch = nextBatch()
-            // The one that served last, even if it asked to be left alone: there is no later.
-            guard !batch.events.isEmpty, post(batch, to: rotation.current, interrupt) else { break }
-        }
-        let left = spool.status.depth
-        if left > 0 {
-            logger.warning("events are lost with the process", metadata: ["count": "\(left)"])
-        }
+        // The one that served last, even if it asked to be left alone: there is no later.
+        while let next = takeNext(at: clock()), post(next, to: rotation.current, interrupt) {}
     }
 
     /// Posts a batch and does what the answer asks for; true when the batch has left the spool.
-    private func post(_ batch: SpooledBatch, to index: Int, _ interrupt: Interrupt?) -> Bool {
+    private func post(_ next: Pending, to index: Int, _ interrupt: Interrupt?) -> Bool {
+        let body = PostBody(next.batch.lines, mayCompress: mayCompress)
         let verdict: DeliveryVerdict
         let reason: String
         do throws(HTTPFailure) {
             let answer = try posters[index].post(
-                batch.json, to: urls[index], token: token.current,
+                body.bytes, fields: body.fields, to: urls[index], token: token.current,
                 Patience(for: Self.postTimeout, interrupt: interrupt))
             counters.postsAnswered.add()
+            counters.bytesPosted.add(body.bytes.count)
             verdict = .after(
                 status: answer.status,
                 retryAfter: answer.head.value(of: "retry-after").flatMap {
                     RetryAfter.duration($0, nowMilliseconds: WallClock.nowMilliseconds())
                 },
-                answer: IngestAnswer(body: answer.body))
+                answer: IngestAnswer(body: answer.body), isCompressed: body.isCompressed)
             reason = "answered \(answer.status)"
         } catch {
             verdict = .unavailable(waitAtLeast: nil)
             reason = error.message
         }
-        return act(on: verdict, batch, index, reason)
+        return act(on: verdict, next, index, reason)
     }
 
     private func act(
-        on verdict: DeliveryVerdict, _ batch: SpooledBatch, _ index: Int, _ reason: String
+        on verdict: DeliveryVerdict, _ posted: Pending, _ index: Int, _ reason: String
     ) -> Bool {
-        let now = MonotonicInstant.now()
+        let now = clock()
+        let batch = posted.batch
         switch verdict {
         case .delivered(let rejected):
-            remove(batch, delivered: max(0, batch.events.count - rejected.count), rejected, index)
+            finish(batch, rejected, index)
             return true
         case .refused(let rejected, let code):
             logger.error(
                 "ingest refused a whole batch for good",
-                metadata: [
-                    "code": "\(code)", "events": "\(batch.events.count)",
-                    "numbers": "\(numbers(of: batch))",
-                ])
-            counters.lastError = "ingest refused \(batch.events.count) events: \(code)"
-            remove(batch, delivered: 0, rejected, index)
+                metadata: ["code": "\(code)", "events": "\(batch.count)"])
+            finishRefused(batch, rejected, code, index)
             return true
         case .tooLarge:
-            if batch.events.count == 1 {
-                logger.error(
-                    "an event alone is too large for ingest",
-                    metadata: ["number": "\(numbers(of: batch))"])
-                remove(batch, delivered: 0, [], index)
+            if batch.count == 1 {
+                logger.error("an event alone is too large for ingest")
+                finishRefused(batch, [], "payload_too_large", index)
                 return true
             }
-            batchCount = batch.events.count / 2
+            let (first, rest) = batch.halves
+            for half in [rest, first] {
+                keep(Pending(batch: half, mayBeStored: posted.mayBeStored))
+            }
+            batchCount = first.count
             counters.postsFailed.add()
-            return false
+        case .compressionRefused:
+            logger.warning(
+                "gzip does not get through; events are posted as they are",
+                metadata: ["server": "\(urls[index].authority)", "reason": "\(reason)"])
+            mayCompress = false
+            keep(posted)
+            counters.postsFailed.add()
         case .unavailable(let wait):
+            keep(Pending(batch: batch, mayBeStored: true))
             rotation.failed(index, at: now, waitAtLeast: wait, using: &generator)
             tellFailure(index, reason)
         case .throttled(let wait):
+            keep(posted)
             rotation.throttled(by: index, at: now, waitAtLeast: wait, using: &generator)
             tellFailure(index, "wants fewer posts")
+        case .forbidden(let what):
+            // Others may pass where these do not, as after a change of the client's name.
+            spool.putBack(batch)
+            failedUntilMended(index, what, at: now)
         case .misconfigured(let what):
-            // A new token is worth a try at once.
-            let pause = token.reload() ? Duration.zero : Self.misconfiguredPause
-            rotation.failed(index, at: now, waitAtLeast: pause, using: &generator)
-            tellFailure(index, what)
+            keep(posted)
+            failedUntilMended(index, what, at: now)
         }
         return false
     }
 
-    private func remove(
-        _ batch: SpooledBatch, delivered: Int, _ rejected: [IngestAnswer.Reject], _ index: Int
+    /// What may be stored is posted again as it was; the rest goes back, so that what is fresh can go first.
+    private func keep(_ posted: Pending) {
+        if posted.mayBeStored {
+            pending.insert(posted, at: 0)
+        } else {
+            spool.putBack(posted.batch)
+        }
+    }
+
+    private func failedUntilMended(_ index: Int, _ what: String, at now: MonotonicInstant) {
+        // A new token is worth a try at once.
+        let pause = token.reload() ? Duration.zero : Self.misconfiguredPause
+        rotation.failed(index, at: now, waitAtLeast: pause, using: &generator)
+        tellFailure(index, what)
+    }
+
+    private func finishRefused(
+        _ batch: SpooledBatch, _ rejected: [IngestAnswer.Reject], _ code: String, _ index: Int
     ) {
-        for reject in rejected {
-            let number =
-                batch.events.indices.contains(reject.index)
-                ? "\(batch.events[reject.index].number)" : "unknown"
+        let named = Set(rejected.map(\.index))
+        let rest = batch.items.indices.filter { !named.contains($0) }.map {
+            IngestAnswer.Reject(index: $0, error: code)
+        }
+        finish(batch, rejected + rest, index)
+    }
+
+    private func finish(_ batch: SpooledBatch, _ rejected: [IngestAnswer.Reject], _ index: Int) {
+        let events = batch.events
+        let refused = Set(rejected.map(\.index).filter { events.indices.contains($0) })
+        var toldCodes: Set<String> = []
+        for reject in rejected where toldCodes.insert(reject.error).inserted {
+            let isKnown = events.indices.contains(reject.index)
+            // One for each code: the ledger has all their numbers.
             logger.error(
-                "ingest refused an event for good",
+                "ingest refused events for good",
                 metadata: [
-                    "index": "\(reject.index)", "number": "\(number)", "code": "\(reject.error)",
+                    "code": "\(reject.error)",
+                    "events": "\(rejected.count { $0.error == reject.error })",
+                    "first": isKnown ? "\(events[reject.index].number)" : "unknown",
                     "message": "\(reject.message ?? "")",
                 ])
         }
         if let first = rejected.first {
             counters.lastError = "ingest refused \(rejected.count) events: \(first.error)"
         }
-        spool.remove(batch)
-        counters.eventsDelivered.add(delivered)
-        counters.eventsRefused.add(batch.events.count - delivered)
+        spool.finish(batch, refused: refused)
+        counters.eventsDelivered.add(events.count - refused.count)
+        counters.eventsRefused.add(refused.count)
         rotation.succeeded(index)
         // Grown back slowly: the server's limit may have been raised, or the events be smaller.
-        batchCount = min(Self.batchCountMax, batchCount * 2)
+        batchCount = min(pace.batchCountMax, batchCount * 2)
         if failuresInRow > 0 {
             logger.info(
                 "events are delivered again",
@@ -197,20 +276,5 @@ package final class Delivery {
                 "server": "\(urls[index].authority)", "reason": "\(reason)",
                 "failures": "\(failuresInRow)", "waiting": "\(spool.status.depth)",
             ])
-    }
-
-    private func tellDrops() {
-        guard let numbers = spool.takeDroppedNumbers() else { return }
-        logger.error(
-            "the spool is full: its oldest events were dropped",
-            metadata: [
-                "numbers": "\(numbers.lowerBound)-\(numbers.upperBound)",
-                "dropped_total": "\(spool.status.dropped)",
-            ])
-    }
-
-    private func numbers(of batch: SpooledBatch) -> String {
-        guard let first = batch.events.first, let last = batch.events.last else { return "none" }
-        return first.number == last.number ? "\(first.number)" : "\(first.number)-\(last.number)"
     }
 }

@@ -4,7 +4,8 @@ package import Transport
 /// Which of several servers to post to next, and when.
 ///
 /// A pure state machine: it is told what happened and when. The first server is used until it
-/// fails; then the next one that is not being left alone takes over, and stays until it fails itself.
+/// fails; then the next one that is not being left alone takes over. One that comes before it in the order is tried
+/// again ``returnAfter`` its last failure, and takes over when it works.
 package struct EndpointRotation: Sendable {
     /// What to do next.
     package enum Step: Sendable, Equatable {
@@ -15,10 +16,15 @@ package struct EndpointRotation: Sendable {
     private struct Endpoint {
         var restsUntil = MonotonicInstant(nanoseconds: 0)
         var backoff = EndpointRotation.backoff
+        /// When a server that is used instead gives way again; nil while this one has not failed.
+        var returnsAt: MonotonicInstant?
     }
 
     /// The waits between posts that fail in a row, with full jitter.
     private static let backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(60))
+
+    /// How long a preferred server that failed is passed over while another works.
+    package static let returnAfter = Duration.seconds(600)
 
     private var endpoints: [Endpoint]
     /// The server that is used while it works.
@@ -31,6 +37,14 @@ package struct EndpointRotation: Sendable {
 
     /// The current server, or the next one in turn that may be used at `now`.
     package mutating func next(at now: MonotonicInstant) -> Step {
+        if endpoints[current].restsUntil <= now,
+            let preferred = endpoints[..<current].firstIndex(where: {
+                $0.restsUntil <= now && ($0.returnsAt ?? now) <= now
+            })
+        {
+            // Without becoming the current one before it has shown that it works.
+            return .use(preferred)
+        }
         for offset in endpoints.indices {
             let index = (current + offset) % endpoints.count
             if endpoints[index].restsUntil <= now {
@@ -54,7 +68,9 @@ package struct EndpointRotation: Sendable {
         using generator: inout some RandomNumberGenerator
     ) {
         let pause = endpoints[index].backoff.next(using: &generator)
-        endpoints[index].restsUntil = now.advanced(by: max(pause, waitAtLeast ?? .zero))
+        // On top of what was asked for, as all who were asked the same would come back at once.
+        endpoints[index].restsUntil = now.advanced(by: (waitAtLeast ?? .zero) + pause)
+        endpoints[index].returnsAt = now.advanced(by: Self.returnAfter)
     }
 
     /// A server wants fewer posts: all are left alone, as it would be the others' turn to be flooded.

@@ -9,6 +9,16 @@ package struct IngestAnswer: Sendable, Equatable, Decodable {
         /// A code of ingest's documented set.
         package let error: String
         package let message: String?
+
+        package init(index: Int, error: String, message: String? = nil) {
+            self.index = index
+            self.error = error
+            self.message = message
+        }
+    }
+
+    private struct Whole: Decodable {
+        let code: String
     }
 
     package let rejected: [Reject]
@@ -22,7 +32,7 @@ package struct IngestAnswer: Sendable, Equatable, Decodable {
     package init(from decoder: any Decoder) throws {
         let members = try decoder.container(keyedBy: CodingKeys.self)
         rejected = try members.decodeIfPresent([Reject].self, forKey: .rejected) ?? []
-        error = try members.decodeIfPresent(String.self, forKey: .error)
+        error = try members.decodeIfPresent(Whole.self, forKey: .error)?.code
         // Any JSON object would do otherwise, and only ingest's own word may discard events.
         guard
             members.contains(.status) || members.contains(.rejected) || members.contains(.error)

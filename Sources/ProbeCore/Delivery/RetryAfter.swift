@@ -15,18 +15,42 @@ enum RetryAfter {
         return .seconds(max(0, min(wait, longest.components.seconds)))
     }
 
-    /// The moment in an IMF-fixdate such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
+    /// The moment in one of the three forms of RFC 9110, section 5.6.7:
+    ///
+    ///     Sun, 06 Nov 1994 08:49:37 GMT      as all should write it
+    ///     Sunday, 06-Nov-94 08:49:37 GMT     obsolete
+    ///     Sun Nov  6 08:49:37 1994           obsolete
     private static func unixSeconds(ofHTTPDate text: String) -> Int64? {
+        let words = text.split(separator: " ").map(String.init)
+        switch words.count {
+        case 6 where words[5] == "GMT":
+            return unixSeconds(year: words[3], month: words[2], day: words[1], time: words[4])
+        case 4 where words[3] == "GMT":
+            let date = words[1].split(separator: "-").map(String.init)
+            guard date.count == 3, let short = Int64(date[2]), (0...99).contains(short) else {
+                return nil
+            }
+            // No wait reaches decades ahead, and no server of the last century asks.
+            return unixSeconds(
+                year: "\(2000 + short)", month: date[1], day: date[0], time: words[2])
+        case 5:
+            return unixSeconds(year: words[4], month: words[1], day: words[2], time: words[3])
+        default:
+            return nil
+        }
+    }
+
+    private static func unixSeconds(
+        year: String, month: String, day: String, time: String
+    ) -> Int64? {
         let months = [
             "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
         ]
-        let words = text.split(separator: " ")
-        guard words.count == 6, words[5] == "GMT", words[4].utf8.count == 8,
-            let day = Int64(words[1]), (1...31).contains(day),
-            let month = months.firstIndex(of: String(words[2])),
-            let year = Int64(words[3]), (1970...9999).contains(year)
+        guard time.utf8.count == 8, let day = Int64(day), (1...31).contains(day),
+            let month = months.firstIndex(of: month),
+            let year = Int64(year), (1970...9999).contains(year)
         else { return nil }
-        let time = words[4].split(separator: ":").compactMap { Int64($0) }
+        let time = time.split(separator: ":").compactMap { Int64($0) }
         guard time.count == 3, (0...23).contains(time[0]), (0...59).contains(time[1]),
             (0...60).contains(time[2])
         else { return nil }

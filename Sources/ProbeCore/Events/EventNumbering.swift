@@ -10,14 +10,14 @@ package final class EventNumbering: Sendable {
     private let clientID: Name
     private let context: NetworkContext
     private let resolver: ResolverAddress
-    private let spool: any EventSpool
+    private let spool: Spool
     private let lastNumber = Mutex<UInt64>(0)
 
     /// - Parameter context: What is configured about the network; the source address and the resolver are
     ///   filled in where they are measured.
     package init(
         clientID: Name, session: UniqueID, context: NetworkContext, resolver: ResolverAddress,
-        spool: any EventSpool
+        spool: Spool
     ) {
         self.clientID = clientID
         self.session = session
@@ -48,7 +48,8 @@ package final class EventNumbering: Sendable {
             let event = event(measurement, of: target, number: last)
             spool.append(
                 SpooledEvent(
-                    number: last, measuredAtMilliseconds: measurement.startedAtMilliseconds,
+                    session: session, number: last,
+                    measuredAtMilliseconds: measurement.startedAtMilliseconds,
                     json: event.json))
         }
     }

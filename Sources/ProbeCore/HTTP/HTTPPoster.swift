@@ -31,14 +31,17 @@ package final class HTTPPoster {
         connection = nil
     }
 
-    /// Posts JSON and waits for the answer.
+    /// Posts a body and waits for the answer.
+    ///
+    /// `fields` are lines of the request's head that describe the body.
     ///
     /// A connection that was open before and turns out to be closed is replaced once; the server may then
     /// see the same post twice, which is why events carry identifiers.
     package func post(
-        _ body: [UInt8], to url: HTTPURL, token: String?, _ patience: Patience
+        _ body: [UInt8], fields: [String] = ["Content-Type: application/json"], to url: HTTPURL,
+        token: String?, _ patience: Patience
     ) throws(HTTPFailure) -> Answer {
-        let request = requestBytes(body, url, token)
+        let request = requestBytes(body, fields, url, token)
         if let open = connection {
             connection = nil
             if let answer = try exchange(request, over: open, isFresh: false, patience) {
@@ -58,9 +61,12 @@ package final class HTTPPoster {
         return answer
     }
 
-    private func requestBytes(_ body: [UInt8], _ url: HTTPURL, _ token: String?) -> [UInt8] {
+    private func requestBytes(
+        _ body: [UInt8], _ fields: [String], _ url: HTTPURL, _ token: String?
+    ) -> [UInt8] {
         var head = "POST \(url.requestTarget) HTTP/1.1\r\nHost: \(url.authority)\r\n"
-        head += "User-Agent: \(userAgent)\r\nContent-Type: application/json\r\n"
+        head += "User-Agent: \(userAgent)\r\n"
+        for field in fields { head += "\(field)\r\n" }
         head += "Accept: application/json\r\nContent-Length: \(body.count)\r\n"
         if let token { head += "Authorization: Bearer \(token)\r\n" }
         return Array(head.utf8) + Array("\r\n".utf8) + body

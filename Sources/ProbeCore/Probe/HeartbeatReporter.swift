@@ -14,7 +14,7 @@ package final class HeartbeatReporter {
     private let urls: [HTTPURL]
     private let posters: [HTTPPoster]
     private let token: TokenSource
-    private let spool: any EventSpool
+    private let spool: Spool
     private let counters: ProbeCounters
     private let logger: Logger
     private let constant: Heartbeat
@@ -25,7 +25,7 @@ package final class HeartbeatReporter {
 
     /// - Parameter constant: What does not change while the probe runs.
     package init(
-        servers: [HTTPURL], constant: Heartbeat, spool: any EventSpool, dialer: Dialer,
+        servers: [HTTPURL], constant: Heartbeat, spool: Spool, dialer: Dialer,
         token: TokenSource, userAgent: String, counters: ProbeCounters, logger: Logger
     ) {
         urls = servers.map { $0.with(requestTarget: $0.path(appending: "/api/v1/heartbeats")) }

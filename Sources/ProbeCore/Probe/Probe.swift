@@ -7,8 +7,8 @@ internal import Transport
 
 /// A probe: measures its targets by schedule and delivers what it finds.
 ///
-/// Every part runs on threads of the probe's own: one that schedules and oversees, one that delivers, one
-/// for heartbeats, and bounded pools that measure and look names up.
+/// Every part runs on threads of the probe's own: one that schedules and oversees, one that keeps the spool, one
+/// that delivers, one for heartbeats, and bounded pools that measure and look names up.
 package final class Probe: Service {
     private let configuration: ProbeConfiguration
     private let clientID: Name
@@ -18,13 +18,14 @@ package final class Probe: Service {
     private let dialer: Dialer
     private let measuring: ProbeStop
     private let delivering: ProbeStop
+    private let keeping: ProbeStop
     private let pool: WorkerPool
     private let logger: Logger
 
     /// What the probe has done.
     package let counters = ProbeCounters()
     /// What waits for delivery.
-    package let spool: any EventSpool
+    package let spool: Spool
 
     /// How long the last posts may take after a stop.
     private static let lastPostsTimeout = Duration.seconds(5)
@@ -35,18 +36,29 @@ package final class Probe: Service {
     package init(_ configuration: ProbeConfiguration, logger: Logger) throws(ProbeError) {
         self.configuration = configuration
         self.logger = logger
-        clientID = try Self.clientID(configuration)
+        let stateFolder = configuration.stateFolder ?? ClientIdentity.defaultStateFolder()
+        guard let stateFolder else {
+            throw ProbeError("there is no folder for what must outlive the probe; set --state-dir")
+        }
+        // First of all, as it holds the lock of the folder.
+        do throws(FileProblem) {
+            spool = try Spool(
+                stateFolder: stateFolder, limits: configuration.spool, logger: logger)
+        } catch {
+            throw ProbeError("\(error); --state-dir names the folder")
+        }
+        clientID = try Self.clientID(configuration, stateFolder)
         token = try Self.token(configuration)
         var generator = SystemRandomNumberGenerator()
         session = .random(using: &generator)
         pool = WorkerPool(threadsMax: configuration.inFlightMax)
-        spool = MemorySpool(countMax: configuration.spoolEventsMax)
         do throws(TransportError) {
             dialer = Dialer(
                 resolver: resolver,
                 tls: try TLSContext.client(authorityFile: configuration.authorityFile))
             measuring = try ProbeStop()
             delivering = try ProbeStop()
+            keeping = try ProbeStop()
         } catch {
             throw ProbeError(error.message)
         }
@@ -91,6 +103,7 @@ package final class Probe: Service {
         if token.isReadableByOthers {
             logger.warning("others can read the token's file; chmod 600 it")
         }
+        let keeper = OwnedThread(name: "spool") { [self] in spool.keep(until: keeping) }
         let isDelivered = Monitor(false)
         let deliverer = OwnedThread(name: "deliver") { [self] in
             deliver()
@@ -105,6 +118,9 @@ package final class Probe: Service {
         delivering.trigger()
         deliverer.join()
         reporter.join()
+        // Last, so that all that was measured and not delivered is on disk.
+        keeping.trigger()
+        keeper.join()
         resolver.shutDown()
     }
 
@@ -138,7 +154,8 @@ package final class Probe: Service {
     private func deliver() {
         let delivery = Delivery(
             servers: configuration.servers, spool: spool, dialer: dialer, token: token,
-            userAgent: Product.userAgent, counters: counters, logger: logger)
+            userAgent: Product.userAgent, pace: configuration.pace, counters: counters,
+            logger: logger)
         delivery.run(until: delivering, hardStop: delivering.interrupt)
     }
 
@@ -157,12 +174,11 @@ package final class Probe: Service {
         reporter.run(until: measuring)
     }
 
-    private static func clientID(_ configuration: ProbeConfiguration) throws(ProbeError) -> Name {
+    private static func clientID(
+        _ configuration: ProbeConfiguration, _ stateFolder: String
+    ) throws(ProbeError) -> Name {
         if let given = configuration.clientID { return given }
-        guard let folder = configuration.stateFolder ?? ClientIdentity.defaultStateFolder() else {
-            throw ProbeError("there is no folder for the client's name; set --state-dir")
-        }
-        do throws(FileProblem) { return try ClientIdentity.keptName(in: folder) } catch {
+        do throws(FileProblem) { return try ClientIdentity.keptName(in: stateFolder) } catch {
             throw ProbeError("\(error); set --state-dir or --client-id")
         }
     }

@@ -20,8 +20,9 @@ package struct ProbeConfiguration: Sendable {
     package var bodyBytesMax = 16 << 20
     /// PEM file with certificates to trust besides the system's.
     package var authorityFile: String?
-    /// The most events that wait for delivery.
-    package var spoolEventsMax = MemorySpool.countMaxDefault
+    /// How much may wait for delivery.
+    package var spool = SpoolLimits()
+    package var pace = Delivery.Pace()
     /// What is known about the network.
     package var context = NetworkContext()
     package var labels: [String: String] = [:]
@@ -77,7 +78,11 @@ package struct ProbeConfiguration: Sendable {
         inFlightMax = settings.integer("max-in-flight")
         bodyBytesMax = settings.integer("max-body-bytes")
         authorityFile = settings.optionalPath("ca-file")
-        spoolEventsMax = settings.integer("spool-events")
+        spool = SpoolLimits(
+            bytesMax: settings.integer("spool-max-bytes"),
+            ageMax: settings.duration("spool-max-age"))
+        pace.drainEventsPerSecond = settings.integer("drain-events-per-second")
+        pace.drainOrder = DrainOrder(rawValue: settings.string("drain-order")) ?? .oldestFirst
         for (name, member) in Self.contextTexts {
             guard let text = settings.optionalString(name) else { continue }
             context[keyPath: member] = Name(text)
@@ -94,7 +99,7 @@ package struct ProbeConfiguration: Sendable {
     package var fingerprint: String {
         var parts = targets.map(\.name.text) + servers.map { "\($0)" }
         parts += [
-            "\(interval)", "\(timeout)", "\(inFlightMax)", "\(bodyBytesMax)", "\(spoolEventsMax)",
+            "\(interval)", "\(timeout)", "\(inFlightMax)", "\(bodyBytesMax)", "\(spool)", "\(pace)",
             authorityFile ?? "", "\(context)",
         ]
         parts += labels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }

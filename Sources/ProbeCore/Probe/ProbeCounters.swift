@@ -31,6 +31,8 @@ package final class ProbeCounters: Sendable {
     package let postsFailed = Count()
     /// Posts of events that were answered.
     package let postsAnswered = Count()
+    /// Bytes of the bodies of answered posts of events, as sent.
+    package let bytesPosted = Count()
     package let heartbeatsSent = Count()
     package let heartbeatsFailed = Count()
 

@@ -27,7 +27,10 @@ package enum ProbeMetrics {
         let events = "Events that left the spool, by how."
         counter("events_total", events, [("fate", "delivered")]) { counters.eventsDelivered.total }
         counter("events_total", events, [("fate", "refused")]) { counters.eventsRefused.total }
-        counter("events_total", events, [("fate", "dropped")]) { probe.spool.status.dropped }
+        for reason in DropLedger.Reason.allCases where reason != .refused {
+            let labels = [("fate", "dropped"), ("reason", reason.rawValue)]
+            counter("events_total", events, labels) { probe.spool.status.lost[reason] ?? 0 }
+        }
         counter("posts_total", "Posts of events that a server answered.") {
             counters.postsAnswered.total
         }
@@ -44,8 +47,18 @@ package enum ProbeMetrics {
         registry.gauge("qoe_probe_spool_events", help: "Events that wait for delivery.") {
             Double(probe.spool.status.depth)
         }
-        registry.gauge("qoe_probe_spool_bytes", help: "The bytes of their JSON.") {
-            Double(probe.spool.status.bytes)
+        registry.gauge(
+            "qoe_probe_spool_bytes", help: "Bytes of the spool's files, and of events in memory."
+        ) { Double(probe.spool.status.bytes) }
+        registry.gauge(
+            "qoe_probe_spool_memory_events",
+            help: "Events that wait in memory alone, as the disk cannot be written."
+        ) { Double(probe.spool.status.inMemory) }
+        counter("spool_disk_failures_total", "Times at which the disk could not be written.") {
+            probe.spool.status.diskFailures
+        }
+        counter("posted_bytes_total", "Bytes of the bodies of answered posts of events.") {
+            counters.bytesPosted.total
         }
         registry.gauge("qoe_probe_measurements_in_flight", help: "Measurements under way.") {
             Double(probe.measurementsInFlight)

@@ -5,7 +5,11 @@ package enum ProbeSettings {
     /// All settings of `probe`.
     package static let all =
         [target, ingestURL, tokenFile, token, clientID, stateDirectory, interval]
-        + measuring + [maxInFlight, spoolEvents, networkType, isp, asn, region, label]
+        + measuring
+        + [
+            maxInFlight, spoolMaxBytes, spoolMaxAge, drainEventsPerSecond, drainOrder, networkType,
+            isp, asn, region, label,
+        ]
 
     /// The settings that decide how one measurement is made.
     package static let measuring = [timeout, maxBodyBytes, authorityFile]
@@ -19,7 +23,7 @@ package enum ProbeSettings {
     static let ingestURL = Setting(
         "ingest-url", .urls(schemes: ["http", "https"]), isRequired: true,
         help: "Where to post events: base addresses of ingest, the preferred first. The next one"
-            + " takes over when one fails.")
+            + " takes over when one fails, and gives way again 10 min later.")
 
     static let tokenFile = Setting(
         "token-file", .path,
@@ -37,7 +41,8 @@ package enum ProbeSettings {
 
     static let stateDirectory = Setting(
         "state-dir", .path,
-        help: "Folder for what must outlive the probe. Default: /var/lib/qoe-probe for root,"
+        help: "Folder for what must outlive the probe, such as events that wait for delivery; each"
+            + " probe needs one of its own. Default: /var/lib/qoe-probe for root,"
             + " else $XDG_STATE_HOME/qoe-probe or ~/.local/state/qoe-probe.")
 
     static let interval = Setting(
@@ -61,10 +66,26 @@ package enum ProbeSettings {
         "max-in-flight", .integer(1...256), default: "32",
         help: "The most measurements at once; what is due beyond is skipped and counted.")
 
-    static let spoolEvents = Setting(
-        "spool-events", .integer(1...1_000_000), default: "\(MemorySpool.countMaxDefault)",
-        help: "The most events that wait for delivery; beyond, the oldest are dropped and counted."
-            + " An event takes about half a kilobyte.")
+    static let spoolMaxBytes = Setting(
+        "spool-max-bytes", .byteCount(SpoolLimits.bytesMin...(1 << 30)), default: "64MiB",
+        help: "The room on disk for events that wait for delivery, about half a kilobyte each;"
+            + " beyond it the oldest are dropped, counted, and noted by number.")
+
+    static let spoolMaxAge = Setting(
+        "spool-max-age", .durationIn(.seconds(60)...(.seconds(3650 * 86_400))), default: "30d",
+        help:
+            "Events measured longer ago are dropped, counted and noted instead of posted. Set it to"
+            + " ingest's --retention, beyond which ingest refuses them.")
+
+    static let drainEventsPerSecond = Setting(
+        "drain-events-per-second", .integer(1...100_000), default: "50",
+        help:
+            "How fast events go that have waited for more than a minute, as after an outage. Fresh"
+            + " ones go before them and are not held to it.")
+
+    static let drainOrder = Setting(
+        "drain-order", .choice(DrainOrder.allCases.map(\.rawValue)), default: "oldest-first",
+        help: "Which of the events that have waited for more than a minute go first.")
 
     static let networkType = Setting(
         "network-type", .string, help: "The kind of network, such as wifi, ethernet, cellular.")

@@ -35,11 +35,15 @@ enum SmallFile {
         let descriptor = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw FileProblem(draft, "cannot be written", errno) }
         let bytes = Array(text.utf8)
-        let isWritten =
-            Glibc.write(descriptor, bytes, bytes.count) == bytes.count && fsync(descriptor) == 0
-        let failure = errno
+        let written = Glibc.write(descriptor, bytes, bytes.count)
+        let isWhole = written == bytes.count && fsync(descriptor) == 0
+        // A short write says that there is no room for the rest.
+        let failure = written >= 0 && written < bytes.count ? ENOSPC : errno
         close(descriptor)
-        guard isWritten else { throw FileProblem(draft, "cannot be written", failure) }
+        guard isWhole else {
+            unlink(draft)
+            throw FileProblem(draft, "cannot be written", failure)
+        }
         guard rename(draft, path) == 0 else {
             throw FileProblem(path, "cannot be replaced", errno)
         }
@@ -67,8 +71,11 @@ enum SmallFile {
 /// What is wrong with a file.
 package struct FileProblem: Error, Sendable, CustomStringConvertible {
     package let description: String
+    /// What the system said; nil when it is the content that cannot be used.
+    let errorNumber: Int32?
 
     init(_ path: String, _ what: String, _ errorNumber: Int32? = nil) {
+        self.errorNumber = errorNumber
         let reason = errorNumber.map { ": " + TransportError.text(ofErrno: $0) } ?? ""
         description = "\(path) \(what)\(reason)"
     }
