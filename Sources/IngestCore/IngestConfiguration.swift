@@ -32,10 +32,10 @@ package struct IngestConfiguration: Sendable {
             "stream-replicas", .integer(1...5), default: "1",
             help: "Copies of each stream: 3 in a cluster."),
         Setting(
-            "retention", .durationIn(.seconds(3600)...(.seconds(3650 * 86_400))), default: "30d",
+            "retention", .durationIn(.seconds(3600)...(.seconds(30 * 86_400))), default: "30d",
             help:
-                "How old a measurement may be: the retention of agg_1m, below which every row has "
-                + "its partition."),
+                "How old a measurement may be. Not longer than --retention-1m of the aggregators, so "
+                + "that its minute is there; they count nothing that is older than 31 days."),
         Setting(
             "max-body-bytes", .byteCount(1 << 10...(16 << 20)), default: "1MiB",
             help: "Largest body of a request; a larger one gets 413."),
