@@ -215,6 +215,31 @@ private let firstDayEnd = PostgresTimestamp(milliseconds: fixtureStartMillisecon
         }
     }
 
+    @Test func `a removal that fails gives the owner's rights back`() throws {
+        try withOwnedPartition { store, ownership, url in
+            try fill(store, ownership)
+            let connection = try connect(url)
+            try connection.execute(
+                "UPDATE partition_progress SET complete_through = '2024-03-02 00:00+00'")
+            let reader = try connect(url)
+            try reader.execute("BEGIN; SELECT count(*) FROM agg_1m")
+            let session = try connect(url)
+            let impatient = try AggregateStore(session, statementTimeout: .milliseconds(500))
+            let policy = RetentionPolicy(
+                minutes: .zero, hours: .seconds(86_400 * 365), days: nil,
+                ledgers: .seconds(86_400 * 365))
+            #expect(throws: PostgresError.self) {
+                try Retention(impatient, policy: policy, stream: "EVENTS").keep()
+            }
+            let isItself = "SELECT current_user = session_user"
+            #expect(try single(session, isItself, Bool.self))
+            // The other instances get their turn.
+            try reader.execute("COMMIT")
+            let report = try Retention(store, policy: policy, stream: "EVENTS").keep()
+            #expect(report.removedPartitions == ["agg_1m_20240229"])
+        }
+    }
+
     @Test func `without the owner's rights retention says so and removes nothing`() throws {
         try withOwnedPartition { store, ownership, url in
             try fill(store, ownership)

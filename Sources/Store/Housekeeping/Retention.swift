@@ -115,7 +115,13 @@ package struct Retention {
             report.lacksOwnership = true
             return
         }
-        report.removedPartitions = try retention.removeRetired()
+        do throws(PostgresError) {
+            report.removedPartitions = try retention.removeRetired()
+        } catch {
+            // What else this session does takes no more than a writer's rights.
+            try? retention.resignAsOwner()
+            throw error
+        }
         try retention.resignAsOwner()
     }
 
