@@ -22,8 +22,6 @@ final class Housekeeper {
     private static let restFactor = 4
     private static let restMax = Duration.seconds(60)
     private static let dueCountMax = 100
-    /// Partitions exist for so many days ahead, should nobody be able to make them for a while.
-    private static let daysAhead = 7
 
     private let database: StoreConnection
     /// How long a changed hour waits to be made again.
@@ -112,7 +110,7 @@ final class Housekeeper {
     private func keepRetention(until stop: StopSignal) throws(TablesError) {
         guard ContinuousClock.now >= nextRetention else { return }
         let report = try database.perform { store throws(PostgresError) in
-            _ = try store.retention.ensurePartitions(daysAhead: Self.daysAhead)
+            _ = try store.retention.ensurePartitions()
             return try Retention(store, policy: retention, stream: BusStream.events)
                 .keep { stop.wasGiven }
         }

@@ -67,7 +67,15 @@ package struct Retention {
 
     /// The partitions that would be removed now; nil when it is not known how far the log has been counted.
     package func removable() throws(PostgresError) -> [TimePartition]? {
-        guard let counted = try store.retention.countedThrough(ofStream: stream) else { return nil }
+        guard let counted = try countedThrough() else { return nil }
+        return try removable(counted)
+    }
+
+    private func countedThrough() throws(PostgresError) -> PostgresTimestamp? {
+        try store.retention.countedThrough(ofStream: stream)
+    }
+
+    private func removable(_ counted: PostgresTimestamp) throws(PostgresError) -> [TimePartition] {
         var partitions: [TimePartition] = []
         for table in RetainedTable.allCases {
             guard let kept = policy.kept(table) else { continue }
@@ -96,13 +104,11 @@ package struct Retention {
         until shouldStop: () -> Bool, _ report: inout RetentionReport
     ) throws(PostgresError) {
         let retention = store.retention
-        guard let counted = try retention.countedThrough(ofStream: stream),
-            let removable = try removable()
-        else {
+        guard let counted = try countedThrough() else {
             report.isLogUnknown = true
             return
         }
-        for partition in removable where !shouldStop() {
+        for partition in try removable(counted) where !shouldStop() {
             if try hasNothingToMake(of: partition) {
                 try retention.retire(partition)
             } else {

@@ -31,8 +31,13 @@ package final class RetentionStore {
 
     // MARK: Ahead
 
+    /// Partitions exist for so many days ahead, should nobody be able to make them for a while.
+    package static let daysAheadUsual = 7
+
     /// Makes the partitions from today to `daysAhead` days ahead that are missing.
-    package func ensurePartitions(daysAhead: Int) throws(PostgresError) -> Int {
+    package func ensurePartitions(
+        daysAhead: Int = daysAheadUsual
+    ) throws(PostgresError) -> Int {
         var parameters = PostgresParameters()
         parameters.append(Int64(clamping: daysAhead))
         var row = try connection.query(Self.ensureAhead, parameters).only()
@@ -268,9 +273,7 @@ package final class RetentionStore {
     ///
     /// - Returns: how many.
     package func forgetChanges(before floor: PostgresTimestamp) throws(PostgresError) -> Int {
-        var parameters = PostgresParameters()
-        parameters.append(floor)
-        return try connection.query(Self.deleteChanges, parameters).affectedRows
+        try delete(Self.deleteChanges, floor)
     }
 
     private static let deleteChanges = PostgresStatement(
@@ -284,9 +287,7 @@ package final class RetentionStore {
     ///
     /// - Returns: how many.
     package func forgetSessions(silentSince floor: PostgresTimestamp) throws(PostgresError) -> Int {
-        var parameters = PostgresParameters()
-        parameters.append(floor)
-        return try connection.query(Self.deleteSessions, parameters).affectedRows
+        try delete(Self.deleteSessions, floor)
     }
 
     private static let deleteSessions = PostgresStatement(
@@ -303,9 +304,7 @@ package final class RetentionStore {
     package func forgetDeadLetters(
         forwardedBefore floor: PostgresTimestamp
     ) throws(PostgresError) -> Int {
-        var parameters = PostgresParameters()
-        parameters.append(floor)
-        return try connection.query(Self.deleteDeadLetters, parameters).affectedRows
+        try delete(Self.deleteDeadLetters, floor)
     }
 
     private static let deleteDeadLetters = PostgresStatement(
@@ -315,6 +314,14 @@ package final class RetentionStore {
             SELECT ctid FROM dead_letters WHERE forwarded_at < $1 LIMIT \(rowsPerStatementMax)))
         """)
 
+    private func delete(
+        _ statement: PostgresStatement, _ floor: PostgresTimestamp
+    ) throws(PostgresError) -> Int {
+        var parameters = PostgresParameters()
+        parameters.append(floor)
+        return try connection.query(statement, parameters).affectedRows
+    }
+
     /// Rows that one statement removes, so that none holds its locks for long.
-    package static let rowsPerStatementMax = 10_000
+    private static let rowsPerStatementMax = 10_000
 }

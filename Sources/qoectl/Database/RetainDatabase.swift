@@ -48,7 +48,6 @@ struct RetainDatabase: ParsableCommand {
 
     /// A removal waits for transactions that may look at the partition.
     private static let answerLimit = Duration.seconds(600)
-    private static let daysAhead = 7
     private static let shortest = Duration.seconds(86_400)
 
     func validate() throws {
@@ -85,7 +84,7 @@ struct RetainDatabase: ParsableCommand {
                 try sayRemovable(retention)
                 return
             }
-            let made = try store.retention.ensurePartitions(daysAhead: Self.daysAhead)
+            let made = try store.retention.ensurePartitions()
             say("made \(made) partitions ahead")
             try sayReport(try retention.keep { stop.wasGiven })
         }
