@@ -17,64 +17,59 @@ private let bomb: [UInt8] = {
     return bytes
 }()
 
-@Suite(.serialized)
-struct GzipBombTests {
-    /// What became of the bomb: how much output came, and how many bytes the process grew meanwhile.
-    private struct Outcome {
-        var code: GzipInflater.Failure.Code?
-        var outputByteCount = 0
-        var growth = 0
-    }
+/// The most that a process may grow by while it inflates a bomb, bytes.
+private let growthMax = 4 << 20
 
-    private func explode(outputByteCountMax: Int, ratioMax: Int) -> Outcome {
-        var outcome = Outcome()
+/// What became of the bomb, by a process of its own: tests beside these would grow it as well.
+private struct Outcome {
+    var code: GzipInflater.Failure.Code?
+    var outputByteCount = 0
+    /// How many bytes the process grew by meanwhile.
+    var growth = 0
+
+    init(outputByteCountMax: Int, ratioMax: Int) {
         let body = bomb
         let before = residentByteCount()
         let inflater = GzipInflater(outputByteCountMax: outputByteCountMax, ratioMax: ratioMax)
         body.withUnsafeBytes { bytes in
             do throws(GzipInflater.Failure) {
-                try inflater.inflate(bytes) { outcome.outputByteCount += $0.count }
+                try inflater.inflate(bytes) { outputByteCount += $0.count }
                 try inflater.finish()
             } catch {
-                outcome.code = error.code
+                code = error.code
             }
-            outcome.growth = residentByteCount() - before
+            growth = residentByteCount() - before
         }
-        return outcome
     }
+}
 
-    /// Other tests run in the same process and grow it as well: an inflater that needs the memory needs
-    /// it every time, so the least of some attempts counts.
-    private func explodeQuietly(outputByteCountMax: Int, ratioMax: Int) -> Outcome {
-        let attempts = (0..<5).lazy.map { _ in
-            explode(outputByteCountMax: outputByteCountMax, ratioMax: ratioMax)
+struct GzipBombTests {
+    @Test func `a bomb is refused by its ratio`() async {
+        await #expect(processExitsWith: .success) {
+            #expect((900_000..<1_200_000).contains(bomb.count))
+            let outcome = Outcome(outputByteCountMax: .max, ratioMax: 100)
+            #expect(outcome.code == .ratioTooHigh)
+            #expect(outcome.outputByteCount <= GzipInflater.ratioFreeByteCount)
+            #expect(outcome.growth <= growthMax)
         }
-        return attempts.first { $0.growth <= memoryMax }
-            ?? explode(outputByteCountMax: outputByteCountMax, ratioMax: ratioMax)
     }
 
-    private let memoryMax = 4 << 20
-
-    @Test func `a bomb is refused by its ratio`() {
-        #expect((900_000..<1_200_000).contains(bomb.count))
-        let outcome = explodeQuietly(outputByteCountMax: .max, ratioMax: 100)
-        #expect(outcome.code == .ratioTooHigh)
-        #expect(outcome.outputByteCount <= GzipInflater.ratioFreeByteCount)
-        #expect(outcome.growth <= memoryMax)
+    @Test func `a bomb is refused by its output`() async {
+        await #expect(processExitsWith: .success) {
+            let outcome = Outcome(outputByteCountMax: 64 << 20, ratioMax: .max)
+            #expect(outcome.code == .tooLarge)
+            #expect(outcome.outputByteCount <= 64 << 20)
+            #expect(outcome.growth <= growthMax)
+        }
     }
 
-    @Test func `a bomb is refused by its output`() {
-        let outcome = explodeQuietly(outputByteCountMax: 64 << 20, ratioMax: .max)
-        #expect(outcome.code == .tooLarge)
-        #expect(outcome.outputByteCount <= 64 << 20)
-        #expect(outcome.growth <= memoryMax)
-    }
-
-    @Test func `a bomb that is let through takes no memory either`() {
-        let outcome = explodeQuietly(outputByteCountMax: .max, ratioMax: .max)
-        #expect(outcome.code == nil)
-        #expect(outcome.outputByteCount == 1 << 30)
-        #expect(outcome.growth <= memoryMax)
+    @Test func `a bomb that is let through takes no memory either`() async {
+        await #expect(processExitsWith: .success) {
+            let outcome = Outcome(outputByteCountMax: .max, ratioMax: .max)
+            #expect(outcome.code == nil)
+            #expect(outcome.outputByteCount == 1 << 30)
+            #expect(outcome.growth <= growthMax)
+        }
     }
 }
 
