@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// The family of an IP address.
-package enum AddressFamily: String, Sendable {
+package enum AddressFamily: String, Sendable, CaseIterable {
     case ipv4
     case ipv6
 }

@@ -26,11 +26,11 @@ import Testing
         "http://a\\b/",
     ])
     func `an unusable address is refused`(text: String) {
-        #expect(throws: HTTPURL.Refusal.self) { try HTTPURL(text) }
+        #expect(throws: TargetRefusal.self) { try HTTPURL(text) }
     }
 
     @Test func `credentials are not repeated in the refusal`() throws {
-        let refusal = #expect(throws: HTTPURL.Refusal.self) {
+        let refusal = #expect(throws: TargetRefusal.self) {
             try HTTPURL("http://user:secret@example.com/")
         }
         #expect(refusal?.description.contains("secret") == false)

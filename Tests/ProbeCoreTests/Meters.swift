@@ -7,16 +7,16 @@ import Transport
 
 /// Measures with the defaults of a test.
 func measure(
-    _ url: String, timeout: Duration = .seconds(20), bodyBytesMax: Int = 16 << 20,
+    _ target: String, timeout: Duration = .seconds(20), bodyBytesMax: Int = 16 << 20,
     authorityFile: String? = nil
 ) throws -> Measurement {
     let resolver = Resolver()
     defer { resolver.shutDown() }
-    let meter = HTTPMeter(
+    let meters = Meters(
         dialer: Dialer(
             resolver: resolver, tls: try TLSContext.client(authorityFile: authorityFile)),
         timeout: timeout, bodyBytesMax: bodyBytesMax, userAgent: "test")
-    switch meter.measure(try HTTPURL(url)) {
+    switch meters.measure(try Target(target)) {
     case .measured(let measurement): return measurement
     case .notMeasured(let reason): throw NotMeasured(reason: reason)
     }

@@ -30,28 +30,24 @@ package struct HTTPMeter: Sendable {
     private static let readBytes = 64 * 1024
 
     private let dialer: Dialer
-    private let timeout: Duration
     private let bodyBytesMax: Int
     private let userAgent: String
 
     /// A meter.
     ///
     /// - Parameters:
-    ///   - timeout: For the whole measurement.
     ///   - bodyBytesMax: The byte budget of a measurement: reading ends there, and the total time is then
     ///     absent.
-    package init(dialer: Dialer, timeout: Duration, bodyBytesMax: Int, userAgent: String) {
+    package init(dialer: Dialer, bodyBytesMax: Int, userAgent: String) {
         self.dialer = dialer
-        self.timeout = timeout
         self.bodyBytesMax = bodyBytesMax
         self.userAgent = userAgent
     }
 
-    /// Measures `url` once; returns within the timeout whatever the network does.
-    package func measure(_ url: HTTPURL, interrupt: Interrupt? = nil) -> MeasurementOutcome {
+    /// Measures `target` once; returns within the patience whatever the network does.
+    package func measure(_ target: HTTPTarget, _ patience: Patience) -> MeasurementOutcome {
+        let url = target.url
         var measurement = Measurement(startedAtMilliseconds: WallClock.nowMilliseconds())
-        let started = MonotonicInstant.now()
-        let patience = Patience(until: started.advanced(by: timeout), interrupt: interrupt)
 
         var progress = Dialer.Progress()
         let dialled = Result { () throws(TransportError) in

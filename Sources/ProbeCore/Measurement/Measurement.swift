@@ -35,6 +35,8 @@ package struct Measurement: Sendable {
     package var bodyBytes: Int?
     /// Whether reading ended at the byte budget instead of at the body's end.
     package var stoppedAtBudget = false
+    /// What was found beside the metrics, in the order in which to show it.
+    package var details: [MeasurementDetail] = []
 
     package init(startedAtMilliseconds: Int64) {
         self.startedAtMilliseconds = startedAtMilliseconds

@@ -4,7 +4,7 @@ internal import Transport
 
 /// Measures a target and turns what it finds into an event.
 struct MeasurementRunner: Sendable {
-    let meter: HTTPMeter
+    let meters: Meters
     let numbering: EventNumbering
     let counters: ProbeCounters
     let interrupt: Interrupt
@@ -12,11 +12,7 @@ struct MeasurementRunner: Sendable {
 
     /// Measures once; blocks for as long as that takes.
     func run(_ target: Target) {
-        let outcome =
-            switch target.kind {
-            case .http(let url): meter.measure(url, interrupt: interrupt)
-            }
-        switch outcome {
+        switch meters.measure(target, interrupt: interrupt) {
         case .measured(let measurement):
             numbering.add(measurement, of: target.name)
             guard let failure = measurement.failure else {

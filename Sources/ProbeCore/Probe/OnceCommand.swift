@@ -59,7 +59,7 @@ package struct OnceCommand: Sendable {
         guard let text = positional.first, positional.count == 1 else {
             throw Misuse("give one URL to measure")
         }
-        do throws(HTTPURL.Refusal) { target = try Target(text) } catch {
+        do throws(TargetRefusal) { target = try Target(text) } catch {
             throw Misuse("\(error)")
         }
         do throws(ConfigurationError) {
@@ -78,15 +78,10 @@ package struct OnceCommand: Sendable {
         } catch {
             return ("\(error.message)\n", .unavailable)
         }
-        let meter = HTTPMeter(
-            dialer: Dialer(resolver: Resolver(), tls: tls),
-            timeout: settings.duration("timeout"),
+        let meters = Meters(
+            dialer: Dialer(resolver: Resolver(), tls: tls), timeout: settings.duration("timeout"),
             bodyBytesMax: settings.integer("max-body-bytes"), userAgent: Product.userAgent)
-        let outcome =
-            switch target.kind {
-            case .http(let url): meter.measure(url)
-            }
-        switch outcome {
+        switch meters.measure(target) {
         case .notMeasured(let reason):
             return ("this machine could not measure: \(reason)\n", .unavailable)
         case .measured(let measurement):

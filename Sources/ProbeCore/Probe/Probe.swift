@@ -130,7 +130,7 @@ package final class Probe: Service {
             resolver: ResolverAddress(), spool: spool)
         let targets = configuration.targets
         let runner = MeasurementRunner(
-            meter: HTTPMeter(
+            meters: Meters(
                 dialer: dialer, timeout: configuration.timeout,
                 bodyBytesMax: configuration.bodyBytesMax, userAgent: Product.userAgent),
             numbering: numbering, counters: counters, interrupt: measuring.interrupt,

@@ -36,8 +36,8 @@ package struct ProbeConfiguration: Sendable {
     package init(_ settings: Settings) throws(ConfigurationRefusal) {
         var problems: [ConfigurationProblem] = []
         targets = []
-        for text in settings.urls("target") {
-            do throws(HTTPURL.Refusal) { targets.append(try Target(text)) } catch {
+        for text in settings.strings("target") {
+            do throws(TargetRefusal) { targets.append(try Target(text)) } catch {
                 problems.append(settings.problem("target", "\(error)"))
             }
         }
@@ -47,7 +47,7 @@ package struct ProbeConfiguration: Sendable {
         }
         servers = []
         for text in settings.urls("ingest-url") {
-            do throws(HTTPURL.Refusal) { servers.append(try HTTPURL(text)) } catch {
+            do throws(TargetRefusal) { servers.append(try HTTPURL(text)) } catch {
                 problems.append(settings.problem("ingest-url", "\(error)"))
             }
         }

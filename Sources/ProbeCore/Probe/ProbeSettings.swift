@@ -15,10 +15,10 @@ package enum ProbeSettings {
     package static let measuring = [timeout, maxBodyBytes, authorityFile]
 
     static let target = Setting(
-        "target", .urls(schemes: ["http", "https"]), environment: ["QOE_TARGETS"],
-        isRequired: true,
-        help: "What to measure: each gets one GET over a fresh connection at every interval."
-            + " Redirects are not followed; a redirect is the measured answer.")
+        "target", .strings, environment: ["QOE_TARGETS"], isRequired: true,
+        help: "What to measure: an address (http, https, dns, tcp, icmp, udp, download+https,"
+            + " upload+https, loaded+https, first-hop) and options as name=value behind it, between"
+            + " spaces, such as 'icmp://192.0.2.1 count=20 interval=1m'.")
 
     static let ingestURL = Setting(
         "ingest-url", .urls(schemes: ["http", "https"]), isRequired: true,
