@@ -4,20 +4,25 @@ internal import Transport
 
 /// Measures a target and turns what it finds into an event.
 struct MeasurementRunner: Sendable {
-    let meters: Meters
+    let dialer: Dialer
     let numbering: EventNumbering
     let counters: ProbeCounters
-    let interrupt: Interrupt
     let logger: Logger
 
     /// Measures once; blocks for as long as that takes.
-    func run(_ target: Target) {
+    ///
+    /// - Returns: The bytes that the measurement caused, both ways.
+    func run(_ target: Target, _ plan: MeasurementPlan, _ interrupt: Interrupt) -> Int {
+        let meters = Meters(
+            dialer: dialer, timeout: plan.timeout, bodyBytesMax: plan.bodyBytesMax,
+            userAgent: Product.userAgent)
         switch meters.measure(target, interrupt: interrupt) {
         case .measured(let measurement):
-            numbering.add(measurement, of: target.name)
+            numbering.add(measurement, of: target.name, in: plan.context)
+            counters.bytesMeasured.add(measurement.trafficBytes)
             guard let failure = measurement.failure else {
                 counters.measurementsSucceeded.add()
-                return
+                return measurement.trafficBytes
             }
             counters.measurementsFailed.add()
             logger.info(
@@ -26,14 +31,16 @@ struct MeasurementRunner: Sendable {
                     "target": "\(target.name)", "stage": "\(failure.stage.name)",
                     "reason": "\(failure.message)",
                 ])
+            return measurement.trafficBytes
         case .notMeasured(let reason):
-            // On the way down that is what was asked for.
-            if interrupt.isTriggered { return }
+            // On the way down, or when the fleet is stopped, that is what was asked for.
+            if interrupt.isTriggered { return 0 }
             counters.measurementsNotMade.add()
             counters.lastError = reason
             logger.warning(
                 "this machine could not measure",
                 metadata: ["target": "\(target.name)", "reason": "\(reason)"])
+            return 0
         }
     }
 }

@@ -19,10 +19,8 @@ package final class ProbeCounters: Sendable {
     package let measurementsFailed = Count()
     /// Measurements that this machine could not make.
     package let measurementsNotMade = Count()
-    /// Slots of the schedule that passed before the probe looked.
-    package let slotsMissed = Count()
-    /// Slots of the schedule that were skipped as too many measurements were under way.
-    package let slotsSkipped = Count()
+    /// Bytes that measurements caused, both ways.
+    package let bytesMeasured = Count()
     /// Events that a server has taken.
     package let eventsDelivered = Count()
     /// Events that a server refused for good, one by one or by whole batches.
@@ -37,8 +35,20 @@ package final class ProbeCounters: Sendable {
     package let heartbeatsFailed = Count()
 
     private let error = Mutex<String?>(nil)
+    private let skipped = Mutex<[SkipReason: UInt64]>([:])
 
     package init() {}
+
+    /// Counts slots of the schedule in which a target was not measured.
+    package func skip(_ reason: SkipReason, _ count: Int = 1) {
+        guard count > 0 else { return }
+        skipped.withLock { $0[reason, default: 0] &+= UInt64(count) }
+    }
+
+    /// Slots of the schedule in which a target was not measured for this reason.
+    package func slotsSkipped(_ reason: SkipReason) -> UInt64 {
+        skipped.withLock { $0[reason] ?? 0 }
+    }
 
     /// The last thing that went wrong on this machine or with delivery, for the heartbeat.
     package var lastError: String? {

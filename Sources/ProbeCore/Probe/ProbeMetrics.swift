@@ -22,8 +22,14 @@ package enum ProbeMetrics {
             counters.measurementsNotMade.total
         }
         let slots = "Slots of the schedule in which a target was not measured."
-        counter("slots_skipped_total", slots, [("reason", "missed")]) { counters.slotsMissed.total }
-        counter("slots_skipped_total", slots, [("reason", "busy")]) { counters.slotsSkipped.total }
+        for reason in SkipReason.allCases {
+            counter("slots_skipped_total", slots, [("reason", reason.rawValue)]) {
+                counters.slotsSkipped(reason)
+            }
+        }
+        counter("measured_bytes_total", "Bytes that measurements caused, both ways.") {
+            counters.bytesMeasured.total
+        }
         let events = "Events that left the spool, by how."
         counter("events_total", events, [("fate", "delivered")]) { counters.eventsDelivered.total }
         counter("events_total", events, [("fate", "refused")]) { counters.eventsRefused.total }

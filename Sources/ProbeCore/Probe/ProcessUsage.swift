@@ -22,7 +22,7 @@ struct ProcessUsage {
     }
 
     /// The CPU time of all threads since the start; nil when the system does not tell.
-    private static func cpuTime() -> Duration? {
+    static func cpuTime() -> Duration? {
         var usage = rusage()
         guard getrusage(Int32(RUSAGE_SELF.rawValue), &usage) == 0 else { return nil }
         return duration(usage.ru_utime) + duration(usage.ru_stime)

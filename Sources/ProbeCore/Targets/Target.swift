@@ -30,6 +30,8 @@ package struct Target: Sendable, Hashable {
     package let interval: Duration?
     /// The longest that one measurement may take; nil for the probe's own.
     package let timeout: Duration?
+    /// How its measurements lie in time; nil for the probe's own.
+    package let spacing: Schedule.Spacing?
 
     /// A target from its text.
     ///
@@ -38,6 +40,7 @@ package struct Target: Sendable, Hashable {
         var text = try TargetText(text)
         interval = try text.takeDuration("interval", in: .milliseconds(100)...(.seconds(86_400)))
         timeout = try text.takeDuration("timeout", in: .milliseconds(10)...(.seconds(600)))
+        spacing = try text.takeChoice("schedule", of: Schedule.Spacing.self)
         let name = text.take("name") ?? text.address
         guard (1...EventLimits.targetBytesMax).contains(name.utf8.count),
             name.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })

@@ -5,25 +5,23 @@ internal import OwnedThreads
 /// There is no queue: a measurement that waited for a thread would be made at another time than the
 /// schedule says.
 package final class WorkerPool: Sendable {
+    /// Blocking work; gives what to do once its thread counts as idle again.
+    package typealias Work = @Sendable () -> @Sendable () -> Void
+
     private struct State {
         var threads: [OwnedThread] = []
         /// Work that an idle thread is about to take.
-        var handedOver: [@Sendable () -> Void] = []
+        var handedOver: [Work] = []
         var busy = 0
         var isStopped = false
     }
 
-    /// The most threads, and so the most work at once.
-    package let threadsMax: Int
     private let state = Monitor(State())
 
-    package init(threadsMax: Int) {
-        precondition(threadsMax > 0, "a pool without threads works nothing")
-        self.threadsMax = threadsMax
-    }
+    package init() {}
 
-    /// Runs `work` on a thread of the pool; false, and nothing is run, when all are busy.
-    package func run(_ work: @escaping @Sendable () -> Void) -> Bool {
+    /// Runs `work` on a thread of the pool; false, and nothing is run, when `threadsMax` are busy.
+    package func run(atMost threadsMax: Int, _ work: @escaping Work) -> Bool {
         state.update { state in
             guard !state.isStopped, state.busy < threadsMax else { return false }
             if state.threads.count == state.busy {
@@ -52,13 +50,14 @@ package final class WorkerPool: Sendable {
 
     private static func serve(_ shared: Monitor<State>) {
         while true {
-            let next: (@Sendable () -> Void)?? = shared.wait(until: nil) { state in
+            let next: Work?? = shared.wait(until: nil) { state in
                 if !state.handedOver.isEmpty { return .some(state.handedOver.removeFirst()) }
                 return state.isStopped ? .some(nil) : nil
             }
             guard case .some(.some(let work)) = next else { return }
-            work()
+            let epilogue = work()
             shared.update { $0.busy -= 1 }
+            epilogue()
         }
     }
 }
