@@ -49,7 +49,7 @@ package struct HTTPMeter: Sendable {
 
     /// Measures `url` once; returns within the timeout whatever the network does.
     package func measure(_ url: HTTPURL, interrupt: Interrupt? = nil) -> MeasurementOutcome {
-        var measurement = Measurement(startedAtMilliseconds: WallClock.nowMilliseconds())
+        var measurement = Measurement(startedAt: .now())
         let started = MonotonicInstant.now()
         let patience = Patience(until: started.advanced(by: timeout), interrupt: interrupt)
 
