@@ -23,9 +23,11 @@ import Transport
             folder = try makeTemporaryFolder()
             spool = try Spool(stateFolder: folder, logger: silentLogger)
             numbering = EventNumbering(
-                clientID: "client", session: UniqueID(high: 1, low: 2), context: NetworkContext(),
+                clientID: "client", session: UniqueID(high: 1, low: 2),
                 resolver: ResolverAddress(files: []), spool: spool)
-            for _ in 0..<backlog { numbering.add(Self.measurement, of: "http://target/") }
+            for _ in 0..<backlog {
+                numbering.add(Self.measurement, of: "http://target/", in: NetworkContext())
+            }
             delivery = Delivery(
                 servers: try servers.map { try $0.url }, spool: spool,
                 dialer: Dialer(resolver: resolver, tls: try TLSContext.client()),
@@ -44,7 +46,9 @@ import Transport
 
         /// Adds measured events with the next numbers.
         func add(_ count: Int) {
-            for _ in 0..<count { numbering.add(Self.measurement, of: "http://target/") }
+            for _ in 0..<count {
+                numbering.add(Self.measurement, of: "http://target/", in: NetworkContext())
+            }
         }
 
         /// The numbers that the ledger says were lost.

@@ -36,7 +36,7 @@ import Testing
             targets: try targets.map { try Target($0) }, servers: [try ingest.url])
         configuration.clientID = "client"
         configuration.token = "secret"
-        configuration.interval = .milliseconds(100)
+        configuration.plan.interval = .milliseconds(100)
         configuration.stateFolder = folder.path
         change(&configuration)
         return try Probe(
@@ -107,13 +107,13 @@ import Testing
         }
         // The timeout exceeds the interval: several measurements of the silent one are under way.
         let probe = try probe([silent.url, "\(target.httpURL)/fast"], ingest) {
-            $0.timeout = .seconds(60)
-            $0.inFlightMax = 4
+            $0.plan.timeout = .seconds(60)
+            $0.plan.inFlightMax = 4
         }
         let fast = "\(target.httpURL)/fast"
         #expect(
             await run(probe) {
-                probe.counters.slotsSkipped.total > 0
+                probe.counters.slotsSkipped(.busy) > 0
                     && ingest.requests().flatMap(\.events).contains { $0.target == fast }
             })
         // Interrupted measurements are not events: nothing was learned of the target.

@@ -9,11 +9,14 @@ import Transport
     private let wall: Int64 = 1_700_000_000_123
 
     private func schedule(
-        _ targets: [Name], client: Name = "client", now: UInt64 = 77_000_000_000, wall: Int64? = nil
+        _ targets: [Name], spacing: Schedule.Spacing = .phase, client: Name = "client",
+        now: UInt64 = 77_000_000_000, wall: Int64? = nil, continuing: Schedule? = nil
     ) -> Schedule {
         Schedule(
-            targets: targets, every: .seconds(10), client: client,
-            now: MonotonicInstant(nanoseconds: now), wallMilliseconds: wall ?? self.wall)
+            targets.map { .init(target: $0, interval: .seconds(10), spacing: spacing) },
+            client: client, now: MonotonicInstant(nanoseconds: now),
+            wallMilliseconds: wall ?? self.wall, continuing: continuing,
+            using: SeededGenerator(seed: 1))
     }
 
     @Test func `every target is due once per interval, in fixed steps`() throws {
@@ -63,6 +66,45 @@ import Transport
         }
         #expect(moments.count > 990)
         #expect(perSecond.allSatisfy { $0 > 50 })
+    }
+
+    @Test func `Poisson spacing has the interval's mean, bounded gaps and no rhythm`() throws {
+        var schedule = schedule(["a"], spacing: .poisson)
+        var last = try #require(schedule.nextDue)
+        var gaps: [Double] = []
+        for _ in 0..<20_000 {
+            let now = try #require(schedule.nextDue)
+            #expect(schedule.takeDue(at: now).map(\.missed) == [0])
+            let next = try #require(schedule.nextDue)
+            gaps.append(next.since(now).inSeconds)
+            last = next
+        }
+        #expect(last > MonotonicInstant(nanoseconds: 0))
+        let mean = gaps.reduce(0, +) / Double(gaps.count)
+        // The standard error of the mean of 20,000 gaps is below 0.07 s.
+        #expect(abs(mean - 10) < 0.3, "\(mean)")
+        #expect(gaps.allSatisfy { $0 > 1 && $0 < 41 })
+        // Memoryless: e^−1 of the gaps of an exponential distribution are longer than its mean.
+        let long = Double(gaps.count { $0 > 10.137 }) / Double(gaps.count)
+        #expect(abs(long - 0.368) < 0.02, "\(long)")
+    }
+
+    @Test(arguments: Schedule.Spacing.allCases)
+    func `a reload keeps the next slot of what stays`(spacing: Schedule.Spacing) throws {
+        var before = schedule(["a"], spacing: spacing)
+        for _ in 0..<3 { _ = before.takeDue(at: try #require(before.nextDue)) }
+        let next = try #require(before.nextDue)
+        // Shortly before that slot, and with another target before the old one.
+        var after = schedule(
+            ["b", "a"], spacing: spacing, now: next.nanoseconds - second, continuing: before)
+        var moments: [Int: MonotonicInstant] = [:]
+        while moments.count < 2 {
+            let now = try #require(after.nextDue)
+            for due in after.takeDue(at: now) where moments[due.target] == nil {
+                moments[due.target] = now
+            }
+        }
+        #expect(moments[1] == next)
     }
 
     @Test func `no targets are never due`() {

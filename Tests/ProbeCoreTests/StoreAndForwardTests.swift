@@ -50,14 +50,14 @@ import Transport
                 counters: counters, logger: silentLogger, clock: { moment.withLock { $0 } })
             let session = UniqueID(high: 0, low: UInt64(run))
             let numbering = EventNumbering(
-                clientID: "client", session: session, context: NetworkContext(),
+                clientID: "client", session: session,
                 resolver: ResolverAddress(files: []), spool: spool)
             var number: UInt64 = 0
             for _ in 0..<Int.random(in: 5...40, using: &random) {
                 for _ in 0..<Int.random(in: 0...12, using: &random) {
                     numbering.add(
                         Measurement(startedAt: .now()),
-                        of: "http://target/")
+                        of: "http://target/", in: NetworkContext())
                     number += 1
                     made.insert(EventName(UInt64(run), number))
                 }

@@ -8,29 +8,24 @@ package import Telemetry
 package final class EventNumbering: Sendable {
     package let session: UniqueID
     private let clientID: Name
-    private let context: NetworkContext
     private let resolver: ResolverAddress
     private let spool: Spool
     private let lastNumber = Mutex<UInt64>(0)
 
-    /// - Parameter context: What is configured about the network; the source address and the resolver are
-    ///   filled in where they are measured.
     package init(
-        clientID: Name, session: UniqueID, context: NetworkContext, resolver: ResolverAddress,
-        spool: Spool
+        clientID: Name, session: UniqueID, resolver: ResolverAddress, spool: Spool
     ) {
         self.clientID = clientID
         self.session = session
-        self.context = context
         self.resolver = resolver
         self.spool = spool
     }
 
     /// The event of a measurement, with a new identifier.
     private func event(
-        _ measurement: Measurement, of target: Name, number: UInt64
+        _ measurement: Measurement, of target: Name, in network: NetworkContext, number: UInt64
     ) -> Event {
-        var context = context
+        var context = network
         context.sourceIP = measurement.sourceAddress.map { Name($0) }
         context.resolver = resolver.current.map { Name($0) }
         var generator = SystemRandomNumberGenerator()
@@ -42,10 +37,15 @@ package final class EventNumbering: Sendable {
     }
 
     /// Numbers a measurement and puts its event into the spool.
-    package func add(_ measurement: Measurement, of target: Name) {
+    ///
+    /// - Parameter network: What is configured about the network; the source address and the resolver are
+    ///   filled in where they are measured.
+    package func add(
+        _ measurement: Measurement, of target: Name, in network: NetworkContext
+    ) {
         lastNumber.withLock { last in
             last += 1
-            let event = event(measurement, of: target, number: last)
+            let event = event(measurement, of: target, in: network, number: last)
             spool.append(
                 SpooledEvent(
                     session: session, number: last,

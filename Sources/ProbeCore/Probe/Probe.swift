@@ -19,13 +19,15 @@ package final class Probe: Service {
     private let measuring: ProbeStop
     private let delivering: ProbeStop
     private let keeping: ProbeStop
-    private let pool: WorkerPool
+    private let conductor: Conductor
     private let logger: Logger
 
     /// What the probe has done.
     package let counters = ProbeCounters()
     /// What waits for delivery.
     package let spool: Spool
+    /// Whether the fleet was told to measure nothing.
+    package let suppression = Suppression()
 
     /// How long the last posts may take after a stop.
     private static let lastPostsTimeout = Duration.seconds(5)
@@ -51,7 +53,6 @@ package final class Probe: Service {
         token = try Self.token(configuration)
         var generator = SystemRandomNumberGenerator()
         session = .random(using: &generator)
-        pool = WorkerPool(threadsMax: configuration.inFlightMax)
         do throws(TransportError) {
             dialer = Dialer(
                 resolver: resolver,
@@ -59,13 +60,22 @@ package final class Probe: Service {
             measuring = try ProbeStop()
             delivering = try ProbeStop()
             keeping = try ProbeStop()
+            conductor = try Conductor(
+                configuration.plan, client: clientID,
+                runner: MeasurementRunner(
+                    dialer: dialer,
+                    numbering: EventNumbering(
+                        clientID: clientID, session: session, resolver: ResolverAddress(),
+                        spool: spool),
+                    counters: counters, logger: logger),
+                suppression: suppression, counters: counters)
         } catch {
             throw ProbeError(error.message)
         }
     }
 
     /// Measurements under way.
-    package var measurementsInFlight: Int { pool.busy }
+    package var measurementsInFlight: Int { conductor.inFlight }
 
     /// Lookups that the system's resolver has not answered.
     package var lookupsOpen: Int { resolver.openLookups }
@@ -88,6 +98,7 @@ package final class Probe: Service {
             }
         } onCancelOrGracefulShutdown: {
             self.measuring.trigger()
+            self.conductor.stop()
         }
         // What is left of the thread is its own return, so this does not hold a task's thread up.
         overseer.withLock { $0 }?.join()
@@ -98,7 +109,7 @@ package final class Probe: Service {
             "measuring",
             metadata: [
                 "client": "\(clientID)", "session": "\(session)",
-                "targets": "\(configuration.targets.count)",
+                "targets": "\(configuration.plan.targets.count)",
             ])
         if token.isReadableByOthers {
             logger.warning("others can read the token's file; chmod 600 it")
@@ -110,9 +121,8 @@ package final class Probe: Service {
             isDelivered.update { $0 = true }
         }
         let reporter = OwnedThread(name: "heartbeat") { [self] in reportHeartbeats() }
-        measure()
-        // In this order, so that what was just measured is in the last posts.
-        pool.shutDown()
+        // Ends with the last measurement, so what was just measured is in the last posts.
+        conductor.run()
         delivering.announce()
         _ = isDelivered.wait(until: .now + Self.lastPostsTimeout) { $0 ? true : nil }
         delivering.trigger()
@@ -122,33 +132,6 @@ package final class Probe: Service {
         keeping.trigger()
         keeper.join()
         resolver.shutDown()
-    }
-
-    private func measure() {
-        let numbering = EventNumbering(
-            clientID: clientID, session: session, context: configuration.context,
-            resolver: ResolverAddress(), spool: spool)
-        let targets = configuration.targets
-        let runner = MeasurementRunner(
-            meters: Meters(
-                dialer: dialer, timeout: configuration.timeout,
-                bodyBytesMax: configuration.bodyBytesMax, userAgent: Product.userAgent),
-            numbering: numbering, counters: counters, interrupt: measuring.interrupt,
-            logger: logger)
-        var schedule = Schedule(
-            targets: targets.map(\.name), every: configuration.interval, client: clientID,
-            now: .now(), wallMilliseconds: WallClock.nowMilliseconds())
-        guard schedule.nextDue != nil else { return measuring.wait() }
-        while let next = schedule.nextDue, !measuring.sleep(until: next) {
-            for due in schedule.takeDue(at: .now()) {
-                counters.slotsMissed.add(Int(clamping: due.missed))
-                let target = targets[due.target]
-                if !pool.run({ runner.run(target) }) {
-                    counters.slotsSkipped.add()
-                    counters.lastError = "too many measurements at once; raise --max-in-flight"
-                }
-            }
-        }
     }
 
     private func deliver() {
@@ -167,7 +150,7 @@ package final class Probe: Service {
         constant.labels = configuration.labels.isEmpty ? nil : configuration.labels
         constant.capabilities = ["http", "https"]
         constant.configurationHash = configuration.fingerprint
-        constant.activeTargets = Int64(configuration.targets.count)
+        constant.activeTargets = Int64(configuration.plan.targets.count)
         let reporter = HeartbeatReporter(
             servers: configuration.servers, constant: constant, spool: spool, dialer: dialer,
             token: token, userAgent: Product.userAgent, counters: counters, logger: logger)

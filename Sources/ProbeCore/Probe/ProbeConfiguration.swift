@@ -3,7 +3,7 @@ package import Telemetry
 
 /// What a probe can be told.
 package struct ProbeConfiguration: Sendable {
-    package var targets: [Target]
+    package var plan: MeasurementPlan
     /// The base addresses of ingest, the preferred first.
     package var servers: [HTTPURL]
     /// The client's name; nil to use the one in the state folder.
@@ -11,40 +11,22 @@ package struct ProbeConfiguration: Sendable {
     package var stateFolder: String?
     package var tokenFile: String?
     package var token: String?
-    package var interval = Duration.seconds(10)
-    /// For one measurement; it may exceed the interval.
-    package var timeout = Duration.seconds(10)
-    /// The most measurements at once.
-    package var inFlightMax = 32
-    /// The byte budget of one measurement.
-    package var bodyBytesMax = 16 << 20
     /// PEM file with certificates to trust besides the system's.
     package var authorityFile: String?
     /// How much may wait for delivery.
     package var spool = SpoolLimits()
     package var pace = Delivery.Pace()
-    /// What is known about the network.
-    package var context = NetworkContext()
     package var labels: [String: String] = [:]
 
     package init(targets: [Target], servers: [HTTPURL]) {
-        self.targets = targets
+        plan = MeasurementPlan(targets: targets)
         self.servers = servers
     }
 
     /// The configuration in a program's settings, or all that is wrong with them.
     package init(_ settings: Settings) throws(ConfigurationRefusal) {
         var problems: [ConfigurationProblem] = []
-        targets = []
-        for text in settings.strings("target") {
-            do throws(TargetRefusal) { targets.append(try Target(text)) } catch {
-                problems.append(settings.problem("target", "\(error)"))
-            }
-        }
-        // Twice the same target would be measured twice and counted as one.
-        if Set(targets.map(\.name)).count < targets.count {
-            problems.append(settings.problem("target", "names a target twice"))
-        }
+        plan = MeasurementPlan(settings, &problems)
         servers = []
         for text in settings.urls("ingest-url") {
             do throws(TargetRefusal) { servers.append(try HTTPURL(text)) } catch {
@@ -73,45 +55,23 @@ package struct ProbeConfiguration: Sendable {
         if tokenFile != nil && token != nil {
             problems.append(settings.problem("token", "is set besides token-file; set one of them"))
         }
-        interval = settings.duration("interval")
-        timeout = settings.duration("timeout")
-        inFlightMax = settings.integer("max-in-flight")
-        bodyBytesMax = settings.integer("max-body-bytes")
         authorityFile = settings.optionalPath("ca-file")
         spool = SpoolLimits(
             bytesMax: settings.integer("spool-max-bytes"),
             ageMax: settings.duration("spool-max-age"))
         pace.drainEventsPerSecond = settings.integer("drain-events-per-second")
         pace.drainOrder = DrainOrder(rawValue: settings.string("drain-order")) ?? .oldestFirst
-        for (name, member) in Self.contextTexts {
-            guard let text = settings.optionalString(name) else { continue }
-            context[keyPath: member] = Name(text)
-            if text.utf8.count > EventLimits.contextBytesMax {
-                let most = EventLimits.contextBytesMax
-                problems.append(settings.problem(name, "is longer than \(most) bytes"))
-            }
-        }
-        context.asn = settings.optionalInteger("asn").flatMap { UInt32(exactly: $0) }
         guard problems.isEmpty else { throw ConfigurationRefusal(problems: problems) }
     }
 
     /// A fingerprint of everything that decides what is measured and how, secrets left out.
     package var fingerprint: String {
-        var parts = targets.map(\.name.text) + servers.map { "\($0)" }
-        parts += [
-            "\(interval)", "\(timeout)", "\(inFlightMax)", "\(bodyBytesMax)", "\(spool)", "\(pace)",
-            authorityFile ?? "", "\(context)",
-        ]
+        var parts =
+            servers.map { "\($0)" } + ["\(plan)", "\(spool)", "\(pace)", authorityFile ?? ""]
         parts += labels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         let digits = String(XXHash64.hash(parts.joined(separator: "\u{0}")), radix: 16)
         return String(repeating: "0", count: 16 - digits.utf8.count) + digits
     }
-
-    private typealias ContextMember = any WritableKeyPath<NetworkContext, Name?> & Sendable
-
-    private static let contextTexts: [(String, ContextMember)] = [
-        ("network-type", \.networkType), ("isp", \.isp), ("region", \.region),
-    ]
 }
 
 /// All that is wrong with a program's settings.

@@ -4,10 +4,11 @@ package import ServiceKit
 package enum ProbeSettings {
     /// All settings of `probe`.
     package static let all =
-        [target, ingestURL, tokenFile, token, clientID, stateDirectory, interval]
+        [target, ingestURL, tokenFile, token, clientID, stateDirectory, interval, schedule]
         + measuring
         + [
-            maxInFlight, spoolMaxBytes, spoolMaxAge, drainEventsPerSecond, drainOrder, networkType,
+            maxInFlight, trafficPerDay, maxCPUPercent, quietHours, spoolMaxBytes, spoolMaxAge,
+            drainEventsPerSecond, drainOrder, networkType,
             isp, asn, region, label,
         ]
 
@@ -50,6 +51,13 @@ package enum ProbeSettings {
         help: "The time between two measurements of one target. When in it a target is measured"
             + " follows from its name and the probe's, so that probes do not herd.")
 
+    static let schedule = Setting(
+        "schedule", .choice(Schedule.Spacing.allCases.map(\.rawValue)), default: "phase",
+        help:
+            "How a target's measurements lie in time: phase puts them at fixed moments that differ"
+            + " from probe to probe; poisson gives them exponentially distributed gaps, so that"
+            + " nothing periodic can hide between them.")
+
     static let timeout = Setting(
         "timeout", .durationIn(.milliseconds(10)...(.seconds(600))), default: "10s",
         help: "How long one measurement may take; it may exceed the interval.")
@@ -65,6 +73,22 @@ package enum ProbeSettings {
     static let maxInFlight = Setting(
         "max-in-flight", .integer(1...256), default: "32",
         help: "The most measurements at once; what is due beyond is skipped and counted.")
+
+    static let trafficPerDay = Setting(
+        "traffic-per-day", .byteCount((1 << 20)...(1 << 50)),
+        help: "The most bytes that measurements may cause in a day, both ways, such as 500MiB."
+            + " It comes back evenly; a target that takes more than is left is skipped and counted."
+            + " Without it there is no bound.")
+
+    static let maxCPUPercent = Setting(
+        "max-cpu-percent", .integer(1...100), default: "10",
+        help: "The most CPU that the probe may use, percent of one core over five minutes; beyond"
+            + " it, measurements are skipped and counted.")
+
+    static let quietHours = Setting(
+        "quiet-hours", .strings,
+        help: "When nothing is measured, such as 22:00-06:00, by this machine's time zone; may be"
+            + " given several times. Delivery and heartbeats go on.")
 
     static let spoolMaxBytes = Setting(
         "spool-max-bytes", .byteCount(SpoolLimits.bytesMin...(1 << 30)), default: "64MiB",

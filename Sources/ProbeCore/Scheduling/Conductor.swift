@@ -1,6 +1,6 @@
 internal import OwnedThreads
-package import Telemetry
-package import Transport
+internal import Telemetry
+internal import Transport
 
 /// Measures targets by their schedule, within what the probe may use.
 ///

@@ -48,7 +48,8 @@ package struct QuietHours: Sendable, Hashable {
 
     private static func minute(ofDay text: Substring) -> Int? {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 2, parts.allSatisfy({ $0.utf8.count == 2 }),
+        guard parts.count == 2,
+            parts.allSatisfy({ $0.utf8.count == 2 && $0.allSatisfy(\.isNumber) }),
             let hour = UInt8(parts[0]), let minute = UInt8(parts[1]),
             hour < 24 || (hour == 24 && minute == 0), minute < 60
         else { return nil }

@@ -75,27 +75,28 @@ package struct Schedule: Sendable {
     package mutating func takeDue(at now: MonotonicInstant) -> [Due] {
         var due: [Due] = []
         for index in entries.indices where entries[index].next <= now {
-            due.append(Due(target: index, missed: advance(&entries[index], past: now)))
+            due.append(Due(target: index, missed: advance(index, past: now)))
         }
         return due
     }
 
-    /// Sets the next slot behind `now`; gives how many lay between.
-    private mutating func advance(_ entry: inout Entry, past now: MonotonicInstant) -> UInt64 {
+    /// Sets the next slot of an entry behind `now`; gives how many lay between.
+    private mutating func advance(_ index: Int, past now: MonotonicInstant) -> UInt64 {
+        let entry = entries[index]
         let length = entry.intervalNanoseconds
         let missed = (now.nanoseconds - entry.next.nanoseconds) / length
+        let next: MonotonicInstant
         switch entry.rhythm.spacing {
         case .phase:
             let step = (missed &+ 1).multipliedReportingOverflow(by: length)
-            entry.next = MonotonicInstant(
-                nanoseconds: entry.next.nanoseconds &+ step.partialValue)
+            next = MonotonicInstant(nanoseconds: entry.next.nanoseconds &+ step.partialValue)
         case .poisson:
             // From the slot and not from `now`, which is a little later each time. After a pause the
             // process begins anew, which changes nothing, as it has no memory.
             let gap = Spacing.poissonGap(around: entry.rhythm.interval, using: &generator)
-            entry.next = (missed == 0 ? entry.next : now).advanced(by: gap)
-            if entry.next <= now { entry.next = now.advanced(by: .nanoseconds(1)) }
+            next = (missed == 0 ? entry.next : now).advanced(by: gap)
         }
+        entries[index].next = max(next, MonotonicInstant(nanoseconds: now.nanoseconds &+ 1))
         return missed
     }
 
