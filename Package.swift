@@ -27,7 +27,6 @@ extension Target.Dependency {
     static let argumentParser: Self = .product(
         name: "ArgumentParser", package: "swift-argument-parser")
     static let systemPackage: Self = .product(name: "SystemPackage", package: "swift-system")
-    static let yams: Self = .product(name: "Yams", package: "Yams")
 }
 
 /// A library target; `safe` ones are compiled with strict memory safety.
@@ -61,13 +60,12 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(
             url: "https://github.com/apple/swift-configuration", from: "1.4.0",
-            traits: [.defaults, "CommandLineArguments", "YAML"]),
+            traits: [.defaults, "CommandLineArguments"]),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
@@ -77,6 +75,8 @@ let package = Package(
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(
+            name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .target(name: "CDigests", linkerSettings: [.linkedLibrary("crypto")]),
         .target(
             name: "CEventParser", cxxSettings: [.unsafeFlags(["-O2"])],
@@ -107,6 +107,9 @@ let package = Package(
         // Bodies in the gzip format, with bounds.
         library("Gzip", ["CZlib"], safe: true),
 
+        // Configuration files.
+        library("YAML", ["CYAML"], safe: true),
+
         // JSON to validated fields.
         library("EventParsing", ["Blocks", "CEventParser", "Telemetry"], safe: true),
         library("LogDecoding", ["Blocks", "EventParsing", "Telemetry"]),
@@ -123,7 +126,8 @@ let package = Package(
             "ServiceKit",
             [
                 "OwnedThreads", .configuration, .lifecycle, .logging, .metrics, .nioCore,
-                .nioHTTP1, .nioPosix, .systemPackage, .yams,
+                .nioHTTP1, .nioPosix, .systemPackage,
+                "YAML",
             ]),
         library(
             "ProbeCore",
@@ -207,6 +211,7 @@ let package = Package(
         tests("Fuzzing"),
 
         tests("Telemetry"),
+        tests("YAML", ["TestKit"]),
         tests("TestKit", ["OwnedThreads", "Postgres", "PrivateServers"]),
         tests("ServiceKit", ["OwnedThreads", .lifecycle, .logging, .metrics]),
         tests("Sketches", ["Telemetry", "TestKit"]),
