@@ -27,7 +27,7 @@ import Transport
                 dialer: Dialer(resolver: resolver, tls: try TLSContext.client()),
                 numbering: EventNumbering(
                     clientID: "client", session: session, resolver: ResolverAddress(files: []),
-                    spool: spool),
+                    spool: spool, clock: machineClock()),
                 counters: counters, logger: silentLogger)
             let conductor = try Conductor(
                 plan, client: "client", runner: runner, suppression: suppression,

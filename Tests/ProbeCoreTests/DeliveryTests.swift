@@ -24,7 +24,7 @@ import Transport
             spool = try Spool(stateFolder: folder, logger: silentLogger)
             numbering = EventNumbering(
                 clientID: "client", session: UniqueID(high: 1, low: 2),
-                resolver: ResolverAddress(files: []), spool: spool)
+                resolver: ResolverAddress(files: []), spool: spool, clock: machineClock())
             for _ in 0..<backlog {
                 numbering.add(Self.measurement, of: "http://target/", in: NetworkContext())
             }
@@ -32,7 +32,7 @@ import Transport
                 servers: try servers.map { try $0.url }, spool: spool,
                 dialer: Dialer(resolver: resolver, tls: try TLSContext.client()),
                 token: try token ?? TokenSource(text: "secret"), userAgent: "test", pace: pace,
-                counters: counters, logger: silentLogger)
+                reference: machineClock(), counters: counters, logger: silentLogger)
         }
 
         deinit {

@@ -28,6 +28,8 @@ package final class Probe: Service {
     package let spool: Spool
     /// Whether the fleet was told to measure nothing.
     package let suppression = Suppression()
+    /// Ingest's time.
+    package let clock: ReferenceClock
 
     /// How long the last posts may take after a stop.
     private static let lastPostsTimeout = Duration.seconds(5)
@@ -49,6 +51,7 @@ package final class Probe: Service {
         } catch {
             throw ProbeError("\(error); --state-dir names the folder")
         }
+        clock = ReferenceClock(stateFolder: stateFolder, counters: counters, logger: logger)
         clientID = try Self.clientID(configuration, stateFolder)
         token = try Self.token(configuration)
         var generator = SystemRandomNumberGenerator()
@@ -66,7 +69,7 @@ package final class Probe: Service {
                     dialer: dialer,
                     numbering: EventNumbering(
                         clientID: clientID, session: session, resolver: ResolverAddress(),
-                        spool: spool),
+                        spool: spool, clock: clock),
                     counters: counters, logger: logger),
                 suppression: suppression, counters: counters)
         } catch {
@@ -114,7 +117,9 @@ package final class Probe: Service {
         if token.isReadableByOthers {
             logger.warning("others can read the token's file; chmod 600 it")
         }
-        let keeper = OwnedThread(name: "spool") { [self] in spool.keep(until: keeping) }
+        let keeper = OwnedThread(name: "spool") { [self] in
+            spool.keep(until: keeping, clock: clock)
+        }
         let isDelivered = Monitor(false)
         let deliverer = OwnedThread(name: "deliver") { [self] in
             deliver()
@@ -135,10 +140,13 @@ package final class Probe: Service {
     }
 
     private func deliver() {
+        let synchroniser = TimeSynchroniser(
+            servers: configuration.servers, clock: clock, token: token, counters: counters,
+            logger: logger)
         let delivery = Delivery(
             servers: configuration.servers, spool: spool, dialer: dialer, token: token,
-            userAgent: Product.userAgent, pace: configuration.pace, counters: counters,
-            logger: logger)
+            userAgent: Product.userAgent, pace: configuration.pace, reference: clock,
+            synchroniser: synchroniser, counters: counters, logger: logger)
         delivery.run(until: delivering, hardStop: delivering.interrupt)
     }
 
@@ -152,8 +160,9 @@ package final class Probe: Service {
         constant.configurationHash = configuration.fingerprint
         constant.activeTargets = Int64(configuration.plan.targets.count)
         let reporter = HeartbeatReporter(
-            servers: configuration.servers, constant: constant, spool: spool, dialer: dialer,
-            token: token, userAgent: Product.userAgent, counters: counters, logger: logger)
+            servers: configuration.servers, constant: constant, spool: spool, clock: clock,
+            dialer: dialer, token: token, userAgent: Product.userAgent, counters: counters,
+            logger: logger)
         reporter.run(until: measuring)
     }
 

@@ -31,9 +31,12 @@ package final class ProbeCounters: Sendable {
     package let postsAnswered = Count()
     /// Bytes of the bodies of answered posts of events, as sent.
     package let bytesPosted = Count()
+    /// Times at which the wall clock was set.
+    package let clockSteps = Count()
     package let heartbeatsSent = Count()
     package let heartbeatsFailed = Count()
 
+    private let exchanges = Mutex<[TimeExchangeOutcome: UInt64]>([:])
     private let error = Mutex<String?>(nil)
     private let skipped = Mutex<[SkipReason: UInt64]>([:])
 
@@ -48,6 +51,16 @@ package final class ProbeCounters: Sendable {
     /// Slots of the schedule in which a target was not measured for this reason.
     package func slotsSkipped(_ reason: SkipReason) -> UInt64 {
         skipped.withLock { $0[reason] ?? 0 }
+    }
+
+    /// Counts an attempt to learn ingest's time.
+    package func count(_ outcome: TimeExchangeOutcome) {
+        exchanges.withLock { $0[outcome, default: 0] &+= 1 }
+    }
+
+    /// The attempts to learn ingest's time that came to this.
+    package func exchanges(_ outcome: TimeExchangeOutcome) -> UInt64 {
+        exchanges.withLock { $0[outcome] ?? 0 }
     }
 
     /// The last thing that went wrong on this machine or with delivery, for the heartbeat.
