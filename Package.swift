@@ -18,8 +18,6 @@ extension Target.Dependency {
     static let nioPosix: Self = .product(name: "NIOPosix", package: "swift-nio")
     static let nioHTTP1: Self = .product(name: "NIOHTTP1", package: "swift-nio")
     static let nioSSL: Self = .product(name: "NIOSSL", package: "swift-nio-ssl")
-    static let configuration: Self = .product(
-        name: "Configuration", package: "swift-configuration")
     static let logging: Self = .product(name: "Logging", package: "swift-log")
     static let metrics: Self = .product(name: "CoreMetrics", package: "swift-metrics")
     static let lifecycle: Self = .product(
@@ -58,9 +56,6 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(
-            url: "https://github.com/apple/swift-configuration", from: "1.4.0",
-            traits: [.defaults, "CommandLineArguments"]),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
@@ -125,9 +120,8 @@ let package = Package(
         library(
             "ServiceKit",
             [
-                "OwnedThreads", .configuration, .lifecycle, .logging, .metrics, .nioCore,
+                "OwnedThreads", "YAML", .lifecycle, .logging, .metrics, .nioCore,
                 .nioHTTP1, .nioPosix, .systemPackage,
-                "YAML",
             ]),
         library(
             "ProbeCore",

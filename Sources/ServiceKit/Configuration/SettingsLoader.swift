@@ -1,6 +1,3 @@
-internal import Configuration
-internal import Synchronization
-
 /// Finds and checks a program's settings: command line, then environment, then file, then default.
 package struct SettingsLoader: Sendable {
     /// Everything declared, the shared settings included.
@@ -115,10 +112,11 @@ package struct SettingsLoader: Sendable {
                 }
             }
         }
-        let layering = Layering(layers, settings: settings)
         var entries: [Settings.Entry] = []
         for setting in settings {
-            guard let written = layering.winner(for: setting) else {
+            let byDefault = setting.default.map { WrittenValue(texts: [$0], origin: .default) }
+            let written = layers.lazy.compactMap { $0.values[setting.name] }.first ?? byDefault
+            guard let written else {
                 // Where it was tried to set it, the mistake made there says enough.
                 let isTried = layers.contains {
                     $0.isUnreadable || $0.rejected.contains(setting.name)
@@ -145,59 +143,5 @@ package struct SettingsLoader: Sendable {
             place: setting.name,
             message: "is required; set it with \(setting.flag)\(variable) or '\(setting.name):' in"
                 + " the file")
-    }
-}
-
-/// The layers as providers of one reader, which also tells which of them answered.
-private struct Layering {
-    private let layers: [ConfigurationLayer]
-    private let defaults: [String: WrittenValue]
-    private let reader: ConfigReader
-    private let accesses = AccessRecorder()
-
-    init(_ layers: [ConfigurationLayer], settings: [Setting]) {
-        var defaults: [String: WrittenValue] = [:]
-        for setting in settings {
-            guard let text = setting.default else { continue }
-            defaults[setting.name] = WrittenValue(texts: [text], origin: .default)
-        }
-        self.layers = layers
-        self.defaults = defaults
-        let providers = (layers.map(\.values) + [defaults]).enumerated().map { index, values in
-            InMemoryProvider(
-                name: "\(index)",
-                values: Dictionary(
-                    values.map { name, written in
-                        // URLs may hold passwords, so that no access log may show them either.
-                        (
-                            AbsoluteConfigKey([name]),
-                            ConfigValue(.stringArray(written.texts), isSecret: true)
-                        )
-                    }, uniquingKeysWith: { first, _ in first }))
-        }
-        reader = ConfigReader(providers: providers, accessReporter: accesses)
-    }
-
-    /// What the strongest layer says of the setting.
-    func winner(for setting: Setting) -> WrittenValue? {
-        guard let texts = reader.stringArray(forKey: ConfigKey([setting.name]), isSecret: true),
-            let answered = accesses.lastAnswer
-        else { return nil }
-        let layer = answered < layers.count ? layers[answered].values : defaults
-        return layer[setting.name].map { WrittenValue(texts: texts, origin: $0.origin) }
-    }
-}
-
-/// Remembers which provider answered the last access.
-private final class AccessRecorder: AccessReporter {
-    private let answer = Mutex<Int?>(nil)
-
-    /// The position of the provider.
-    var lastAnswer: Int? { answer.withLock { $0 } }
-
-    func report(_ event: AccessEvent) {
-        // The reader asks in order and stops at the first that knows the key.
-        let position = event.providerResults.firstIndex { (try? $0.result.get().value) != nil }
-        answer.withLock { $0 = position }
     }
 }
