@@ -45,7 +45,9 @@ await Program(
             throw ProgramFailure(.configuration, "\(error)")
         }
         ProbeMetrics.register(probe, in: context.metrics)
-        context.onReload("token") { _ in probe.reloadToken() }
+        context.onReload("token, targets and how they are measured") { settings in
+            probe.adopt(try ProbeConfiguration(settings))
+        }
         await context.add("probe") { await probe.run() }
     }
 ).main()

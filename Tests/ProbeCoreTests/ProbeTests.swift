@@ -147,6 +147,45 @@ import Testing
         #expect(Set(events.map(\.session_id)).count == 1)
     }
 
+    @Test func `a reload changes the targets and neither the session nor its numbers`() async throws
+    {
+        let target = try LocalTarget()
+        let ingest = try ScriptedIngest { _, _ in .accepted }
+        defer {
+            target.stop()
+            ingest.stop()
+        }
+        let (one, two) = ("\(target.httpURL)/fast?one", "\(target.httpURL)/fast?two")
+        let probe = try probe([one], ingest)
+        var new = ProbeConfiguration(targets: [try Target(two)], servers: [try ingest.url])
+        new.plan.interval = .milliseconds(100)
+        let configuration = new
+        let running = Task { await probe.run() }
+        func events(of name: String) -> Int {
+            ingest.requests().flatMap(\.events).count { $0.target == name }
+        }
+        #expect(await becomesTrue { events(of: one) >= 3 })
+        probe.adopt(configuration)
+        #expect(await becomesTrue { events(of: two) >= 3 })
+        running.cancel()
+        await running.value
+        let all = ingest.requests().flatMap(\.events)
+        #expect(Set(all.map(\.session_id)).count == 1)
+        #expect(Set(all.map(\.seq)) == Set(1...UInt64(all.count)))
+        let lastOfOne = all.filter { $0.target == one }.map(\.seq).max() ?? 0
+        let firstOfTwo = all.filter { $0.target == two }.map(\.seq).min() ?? 0
+        // What was under way at the reload ends under the old plan.
+        #expect(lastOfOne < firstOfTwo + 2)
+    }
+
+    private func becomesTrue(_ condition: () -> Bool) async -> Bool {
+        for _ in 0..<2000 {
+            if condition() { return true }
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+        return condition()
+    }
+
     @Test func `a second probe in the same state folder is refused`() async throws {
         let ingest = try ScriptedIngest { _, _ in .accepted }
         defer { ingest.stop() }

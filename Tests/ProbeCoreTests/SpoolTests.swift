@@ -275,7 +275,7 @@ import Transport
         let clock = machineClock()
         let reporter = HeartbeatReporter(
             servers: [try HTTPURL("http://127.0.0.1:1/")],
-            constant: Heartbeat(clientID: "client", sentAtMilliseconds: 0), spool: spool,
+            base: { Heartbeat(clientID: "client", sentAtMilliseconds: 0) }, spool: spool,
             clock: clock,
             dialer: Dialer(resolver: resolver, tls: try TLSContext.client()),
             token: try TokenSource(text: nil), userAgent: "test", counters: ProbeCounters(),

@@ -18,21 +18,21 @@ package final class HeartbeatReporter {
     private let clock: ReferenceClock
     private let counters: ProbeCounters
     private let logger: Logger
-    private let constant: Heartbeat
+    private let base: () -> Heartbeat
     private let started = MonotonicInstant.now()
     private var usage = ProcessUsage()
     private var isFailing = false
     private var preferred = 0
 
-    /// - Parameter constant: What does not change while the probe runs.
+    /// - Parameter base: What the configuration in force says.
     package init(
-        servers: [HTTPURL], constant: Heartbeat, spool: Spool, clock: ReferenceClock,
+        servers: [HTTPURL], base: @escaping () -> Heartbeat, spool: Spool, clock: ReferenceClock,
         dialer: Dialer, token: TokenSource, userAgent: String, counters: ProbeCounters,
         logger: Logger
     ) {
         urls = servers.map { $0.with(requestTarget: $0.path(appending: "/api/v1/heartbeats")) }
         posters = servers.map { _ in HTTPPoster(dialer: dialer, userAgent: userAgent) }
-        self.constant = constant
+        self.base = base
         self.spool = spool
         self.clock = clock
         self.token = token
@@ -51,7 +51,7 @@ package final class HeartbeatReporter {
 
     /// The heartbeat of this moment.
     package func heartbeat() -> Heartbeat {
-        var heartbeat = constant
+        var heartbeat = base()
         let now = clock.reading()
         let status = spool.status
         heartbeat.sentAtMilliseconds = now.moment.wallMilliseconds

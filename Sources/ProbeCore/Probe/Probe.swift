@@ -10,7 +10,7 @@ internal import Transport
 /// Every part runs on threads of the probe's own: one that schedules and oversees, one that keeps the spool, one
 /// that delivers, one for heartbeats, and bounded pools that measure and look names up.
 package final class Probe: Service {
-    private let configuration: ProbeConfiguration
+    private let inForce: Mutex<ProbeConfiguration>
     private let clientID: Name
     private let session: UniqueID
     private let token: TokenSource
@@ -38,7 +38,7 @@ package final class Probe: Service {
     ///
     /// - Throws: ``ProbeError`` when a file of the configuration cannot be used.
     package init(_ configuration: ProbeConfiguration, logger: Logger) throws(ProbeError) {
-        self.configuration = configuration
+        inForce = Mutex(configuration)
         self.logger = logger
         let stateFolder = configuration.stateFolder ?? ClientIdentity.defaultStateFolder()
         guard let stateFolder else {
@@ -83,9 +83,16 @@ package final class Probe: Service {
     /// Lookups that the system's resolver has not answered.
     package var lookupsOpen: Int { resolver.openLookups }
 
-    /// Reads the token's file again, if there is one.
-    package func reloadToken() {
+    /// Takes over of a new configuration what can change while the probe runs: the plan and the labels; and
+    /// reads the token's file again. The spool, the session and its numbers, the rhythm of targets that stay and
+    /// measurements under way are not touched.
+    package func adopt(_ new: ProbeConfiguration) {
         if token.reload() { logger.info("the token was replaced") }
+        inForce.withLock {
+            $0.plan = new.plan
+            $0.labels = new.labels
+        }
+        conductor.adopt(new.plan)
     }
 
     /// Measures and delivers until the service group shuts down or the task is cancelled.
@@ -108,11 +115,11 @@ package final class Probe: Service {
     }
 
     private func oversee() {
+        let targetCount = inForce.withLock(\.plan.targets.count)
         logger.notice(
             "measuring",
             metadata: [
-                "client": "\(clientID)", "session": "\(session)",
-                "targets": "\(configuration.plan.targets.count)",
+                "client": "\(clientID)", "session": "\(session)", "targets": "\(targetCount)",
             ])
         if token.isReadableByOthers {
             logger.warning("others can read the token's file; chmod 600 it")
@@ -140,6 +147,7 @@ package final class Probe: Service {
     }
 
     private func deliver() {
+        let configuration = inForce.withLock(\.self)
         let synchroniser = TimeSynchroniser(
             servers: configuration.servers, clock: clock, token: token, counters: counters,
             logger: logger)
@@ -151,19 +159,25 @@ package final class Probe: Service {
     }
 
     private func reportHeartbeats() {
-        var constant = Heartbeat(clientID: clientID, sentAtMilliseconds: 0)
-        constant.session = session
-        constant.version = Product.version
-        constant.hostname = ProcessUsage.hostname()
-        constant.labels = configuration.labels.isEmpty ? nil : configuration.labels
-        constant.capabilities = ["http", "https"]
-        constant.configurationHash = configuration.fingerprint
-        constant.activeTargets = Int64(configuration.plan.targets.count)
         let reporter = HeartbeatReporter(
-            servers: configuration.servers, constant: constant, spool: spool, clock: clock,
-            dialer: dialer, token: token, userAgent: Product.userAgent, counters: counters,
+            servers: inForce.withLock(\.servers), base: baseOfHeartbeat, spool: spool,
+            clock: clock, dialer: dialer, token: token, userAgent: Product.userAgent,
+            counters: counters,
             logger: logger)
         reporter.run(until: measuring)
+    }
+
+    private func baseOfHeartbeat() -> Heartbeat {
+        let configuration = inForce.withLock(\.self)
+        var heartbeat = Heartbeat(clientID: clientID, sentAtMilliseconds: 0)
+        heartbeat.session = session
+        heartbeat.version = Product.version
+        heartbeat.hostname = ProcessUsage.hostname()
+        heartbeat.labels = configuration.labels.isEmpty ? nil : configuration.labels
+        heartbeat.capabilities = Target.schemes
+        heartbeat.configurationHash = configuration.fingerprint
+        heartbeat.activeTargets = Int64(configuration.plan.targets.count)
+        return heartbeat
     }
 
     private static func clientID(

@@ -17,6 +17,7 @@ package enum ProbeSettings {
 
     static let target = Setting(
         "target", .strings, environment: ["QOE_TARGETS"], isRequired: true,
+        isReloadable: true,
         help: "What to measure: an address (http, https, dns, tcp, icmp, udp, download+https,"
             + " upload+https, loaded+https, first-hop) and options as name=value behind it, between"
             + " spaces, such as 'icmp://192.0.2.1 count=20 interval=1m'.")
@@ -48,11 +49,13 @@ package enum ProbeSettings {
 
     static let interval = Setting(
         "interval", .durationIn(.milliseconds(100)...(.seconds(86400))), default: "10s",
+        isReloadable: true,
         help: "The time between two measurements of one target. When in it a target is measured"
             + " follows from its name and the probe's, so that probes do not herd.")
 
     static let schedule = Setting(
         "schedule", .choice(Schedule.Spacing.allCases.map(\.rawValue)), default: "phase",
+        isReloadable: true,
         help:
             "How a target's measurements lie in time: phase puts them at fixed moments that differ"
             + " from probe to probe; poisson gives them exponentially distributed gaps, so that"
@@ -60,10 +63,11 @@ package enum ProbeSettings {
 
     static let timeout = Setting(
         "timeout", .durationIn(.milliseconds(10)...(.seconds(600))), default: "10s",
-        help: "How long one measurement may take; it may exceed the interval.")
+        isReloadable: true, help: "How long one measurement may take; it may exceed the interval.")
 
     static let maxBodyBytes = Setting(
         "max-body-bytes", .byteCount(1...(1 << 40)), default: "16MiB",
+        isReloadable: true,
         help: "The byte budget of one measurement: a longer body is left, and has no total time.")
 
     static let authorityFile = Setting(
@@ -72,21 +76,25 @@ package enum ProbeSettings {
 
     static let maxInFlight = Setting(
         "max-in-flight", .integer(1...256), default: "32",
+        isReloadable: true,
         help: "The most measurements at once; what is due beyond is skipped and counted.")
 
     static let trafficPerDay = Setting(
         "traffic-per-day", .byteCount((1 << 20)...(1 << 50)),
+        isReloadable: true,
         help: "The most bytes that measurements may cause in a day, both ways, such as 500MiB."
             + " It comes back evenly; a target that takes more than is left is skipped and counted."
             + " Without it there is no bound.")
 
     static let maxCPUPercent = Setting(
         "max-cpu-percent", .integer(1...100), default: "10",
+        isReloadable: true,
         help: "The most CPU that the probe may use, percent of one core over five minutes; beyond"
             + " it, measurements are skipped and counted.")
 
     static let quietHours = Setting(
         "quiet-hours", .strings,
+        isReloadable: true,
         help: "When nothing is measured, such as 22:00-06:00, by this machine's time zone; may be"
             + " given several times. Delivery and heartbeats go on.")
 
@@ -112,15 +120,19 @@ package enum ProbeSettings {
         help: "Which of the events that have waited for more than a minute go first.")
 
     static let networkType = Setting(
-        "network-type", .string, help: "The kind of network, such as wifi, ethernet, cellular.")
+        "network-type", .string, isReloadable: true,
+        help: "The kind of network, such as wifi, ethernet, cellular.")
 
-    static let isp = Setting("isp", .string, help: "The provider of the network.")
+    static let isp = Setting(
+        "isp", .string, isReloadable: true, help: "The provider of the network.")
 
     static let asn = Setting(
-        "asn", .integer(0...4_294_967_295), help: "The number of the network's autonomous system.")
+        "asn", .integer(0...4_294_967_295), isReloadable: true,
+        help: "The number of the network's autonomous system.")
 
-    static let region = Setting("region", .string, help: "Where the probe is.")
+    static let region = Setting("region", .string, isReloadable: true, help: "Where the probe is.")
 
     static let label = Setting(
-        "label", .strings, help: "name=value, shown in the fleet; may be given several times.")
+        "label", .strings, isReloadable: true,
+        help: "name=value, shown in the fleet; may be given several times.")
 }

@@ -33,6 +33,13 @@ package struct Target: Sendable, Hashable {
     /// How its measurements lie in time; nil for the probe's own.
     package let spacing: Schedule.Spacing?
 
+    /// What this probe can measure, by scheme.
+    package static let schemes = [
+        "http", "https", "dns", "tcp", "icmp", "udp", "first-hop", "download+http",
+        "download+https",
+        "upload+http", "upload+https", "loaded+http", "loaded+https",
+    ]
+
     /// A target from its text.
     ///
     /// - Throws: ``TargetRefusal`` that says what is wrong with the text.
