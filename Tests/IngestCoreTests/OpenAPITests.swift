@@ -185,6 +185,11 @@ import Testing
             for path in ["/health", "/ready", "/openapi.json"] {
                 try Self.check(ingest.get(path), path: path, method: "get", document)
             }
+            let time = "/api/v1/time"
+            let client = try ingest.connect()
+            try client.send(ingest.head("GET", time, length: 0, type: nil))
+            try Self.check(client.response(), path: time, method: "get", document)
+            try Self.check(ingest.get(time), path: time, method: "get", document)
             let bodies = [
                 #"{"client_id":"a","ts_ms":1}"#, #"{"client_id":"a","ts_ms":-1}"#,
                 #"{"client_id":"a"}"#, #"{"client_id":"","ts_ms":1}"#, "[]", "{",

@@ -197,7 +197,7 @@ import Transport
             .answer(
                 202,
                 body: #"{"status":"ok","accepted":2,"rejected":[{"index":1,"error":"#
-                    + #""invalid_timestamp","message":"too old"},{"index":99,"error":"x"}]}"#)
+                    + #""invalid_measurement","message":"no"},{"index":99,"error":"x"}]}"#)
         }
         defer { ingest.stop() }
         let setup = try Setup([ingest])
