@@ -10,6 +10,8 @@ package enum BusStream {
     package static let diagnoses = "TELEMETRY_DIAGNOSES"
     /// What programs tell each other about the platform itself.
     package static let control = "TELEMETRY_CONTROL"
+    /// Orders to all probes.
+    package static let fleet = "TELEMETRY_FLEET"
 }
 
 /// The subjects of the platform.
@@ -19,6 +21,8 @@ package enum BusSubject {
     package static let allDeadLetters = "telemetry.dlq.>"
     /// Which timelines of which database cluster were seen.
     package static let databaseTimeline = "telemetry.control.database_timeline"
+    /// Whether probes are to measure nothing.
+    package static let fleetSuppression = "telemetry.fleet.suppression"
 
     /// Where the events of one partition go.
     package static func events(partition: Int) -> String {

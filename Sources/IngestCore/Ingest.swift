@@ -76,7 +76,10 @@ package final class Ingest: Sendable {
     /// - Returns: A service that fails with ``ProgramFailure`` when the streams do not suit.
     package func busService() -> ThreadService {
         ThreadService(
-            [("bus", { [link = api.link] _ in try link.run() })],
+            [
+                ("bus", { [link = api.link] _ in try link.run() }),
+                ("fleet", { [link = api.link] stop in link.suppression.watch(until: stop) }),
+            ],
             onStop: { [link = api.link] in link.stop() })
     }
 

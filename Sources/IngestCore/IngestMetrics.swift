@@ -79,6 +79,9 @@ struct IngestMetrics: Sendable {
         registry.gauge("qoe_ingest_nats_connected", help: "Whether NATS is connected, 1 or 0.") {
             link.isConnected ? 1 : 0
         }
+        registry.gauge(
+            "qoe_ingest_fleet_suppressed", help: "Whether probes are told to measure nothing."
+        ) { link.suppression.isActive ? 1 : 0 }
         registry.gauge("qoe_ingest_tokens", help: "Tokens in use.") { Double(tokens.count) }
         registry.gauge(
             "qoe_ingest_tokens_loaded_timestamp_seconds",

@@ -15,13 +15,13 @@ struct Qoectl: ParsableCommand {
             See how far it counted:    qoectl partitions
             Check what it counted:     qoectl verify
             Look at what it could not: qoectl dlq list
+            Stop all measuring:        qoectl fleet stop --reason "maintenance of the core"
             Let a probe in:            qoectl token create --tokens-file tokens.jsonl --client probe-001
             """,
         version: Build.version,
         subcommands: [
             LocalCommand.self, DatabaseCommand.self, QueryCommand.self, TokenCommand.self,
-            PartitionsCommand.self,
-            VerifyCommand.self, DeadLetterCommand.self,
+            PartitionsCommand.self, FleetCommand.self, VerifyCommand.self, DeadLetterCommand.self,
         ])
 }
 

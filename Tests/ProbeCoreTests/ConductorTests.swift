@@ -98,6 +98,24 @@ import Transport
         #expect(rig.stop { rig.spool.status.depth > before })
     }
 
+    @Test func `answers of servers order the stop and end it, others do not`() throws {
+        let suppression = Suppression()
+        func answer(_ status: Int, _ field: String = "") throws {
+            var reader = HTTPResponseReader()
+            let text = "HTTP/1.1 \(status) x\r\nContent-Length: 0\r\n\(field)\r\n"
+            try reader.consume(Array(text.utf8).span)
+            suppression.take(try #require(reader.head))
+        }
+        try answer(202)
+        #expect(!suppression.isActive)
+        try answer(503, "QoE-Suppress: measurements\r\n")
+        #expect(suppression.isActive)
+        for status in [503, 429, 404, 302] { try answer(status) }
+        #expect(suppression.isActive)
+        try answer(202)
+        #expect(!suppression.isActive)
+    }
+
     @Test func `the traffic of a day is a bound, and what fits is still measured`() throws {
         let target = try LocalTarget()
         defer { target.stop() }

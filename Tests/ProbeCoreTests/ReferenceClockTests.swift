@@ -171,7 +171,7 @@ let yearSeconds: Int64 = 365 * 86_400
 
     private func numbering(_ spool: Spool, _ clock: ReferenceClock) -> EventNumbering {
         EventNumbering(
-            clientID: "client", session: UniqueID(high: 1, low: 2), context: NetworkContext(),
+            clientID: "client", session: UniqueID(high: 1, low: 2),
             resolver: ResolverAddress(files: []), spool: spool, clock: clock)
     }
 
@@ -192,8 +192,10 @@ let yearSeconds: Int64 = 365 * 86_400
         let trueStart = machine.trueNanoseconds / 1_000_000
         // Set while it is measured.
         machine.setWall(offBy: 3600)
-        numbering(spool, clock).add(Measurement(startedAt: started), of: "http://target/")
-        numbering(spool, clock).add(Measurement(startedAt: machine.now()), of: "http://target/")
+        numbering(spool, clock).add(
+            Measurement(startedAt: started), of: "http://target/", in: NetworkContext())
+        numbering(spool, clock).add(
+            Measurement(startedAt: machine.now()), of: "http://target/", in: NetworkContext())
         let events = try take(spool, clock).map(decoded)
         #expect(abs(events[0].ts_ms - trueStart) < 100)
         #expect(abs((events[0].clock_offset_ms ?? 0) - 3_600_000) < 50)
@@ -213,7 +215,7 @@ let yearSeconds: Int64 = 365 * 86_400
         let wall = machine.now().wallMilliseconds
         let before = machine.trueNanoseconds / 1_000_000
         numbering(try #require(spool), clock).add(
-            Measurement(startedAt: machine.now()), of: "http://target/")
+            Measurement(startedAt: machine.now()), of: "http://target/", in: NetworkContext())
         let untimed = try #require(take(spool, clock).first)
         let unknown = try decoded(untimed)
         #expect(unknown.clock_offset_ms == nil && unknown.clock_uncertainty_ms == nil)
@@ -271,7 +273,9 @@ let yearSeconds: Int64 = 365 * 86_400
         do {
             let numbering = numbering(try #require(spool), clock)
             for _ in 0..<20 {
-                numbering.add(Measurement(startedAt: machine.now()), of: "http://target/")
+                numbering.add(
+                    Measurement(startedAt: machine.now()), of: "http://target/",
+                    in: NetworkContext())
             }
         }
         machine.setWall(offBy: seconds)
@@ -298,7 +302,7 @@ let yearSeconds: Int64 = 365 * 86_400
     {
         let spool = try Spool(stateFolder: nil, logger: silentLogger)
         numbering(spool, machine.clock(boot: 6)).add(
-            Measurement(startedAt: machine.now()), of: "http://target/")
+            Measurement(startedAt: machine.now()), of: "http://target/", in: NetworkContext())
         machine.setWall(offBy: 10 * yearSeconds)
         let clock = machine.clock()
         spool.tick(at: clock.reading())

@@ -59,7 +59,7 @@ import Transport
             clock = machine.clock(counters: counters)
             spool = try Spool(stateFolder: nil, logger: silentLogger)
             numbering = EventNumbering(
-                clientID: "client", session: UniqueID(high: 1, low: 2), context: NetworkContext(),
+                clientID: "client", session: UniqueID(high: 1, low: 2),
                 resolver: ResolverAddress(files: []), spool: spool, clock: clock)
             let urls = try servers.map { try $0.url }
             let dialer = Dialer(resolver: resolver, tls: try TLSContext.client())
@@ -75,7 +75,7 @@ import Transport
                     logger: silentLogger), counters: counters, logger: silentLogger,
                 clock: { moment.now })
             reporter = HeartbeatReporter(
-                servers: urls, constant: Heartbeat(clientID: "client", sentAtMilliseconds: 0),
+                servers: urls, base: { Heartbeat(clientID: "client", sentAtMilliseconds: 0) },
                 spool: spool, clock: clock, dialer: dialer, token: token, userAgent: "test",
                 counters: counters, logger: silentLogger)
         }
@@ -90,7 +90,9 @@ import Transport
 
         func add(_ count: Int) {
             for _ in 0..<count {
-                numbering.add(Measurement(startedAt: machine.now()), of: "http://target/")
+                numbering.add(
+                    Measurement(startedAt: machine.now()), of: "http://target/",
+                    in: NetworkContext())
             }
         }
 

@@ -432,7 +432,9 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
             var bytes = context.channel.allocator.buffer(capacity: Self.answerBytesUsual)
             let count = loop.answers.write(
                 answer, closes: closes, isHTTP10: exchange.head.version.minor < 1,
-                isHEAD: exchange.isHEAD, to: &bytes)
+                isHEAD: exchange.isHEAD,
+                suppresses: exchange.route.needsCaller && api.link.suppression.isActive,
+                to: &bytes)
             context.write(wrapOutboundOut(bytes), promise: nil)
             api.metrics.countAnswer(exchange.route, status: answer.status.code)
             loop.log?.add(exchange, answer, answerByteCount: count, from: address)

@@ -30,10 +30,12 @@ final class AnswerBytes {
     ///   - closes: Whether the connection ends behind it.
     ///   - isHTTP10: Whether the client must be told that the connection stays.
     ///   - isHEAD: Whether the body is left out.
+    ///   - suppresses: Whether the answer tells a probe to measure nothing.
     /// - Returns: The body's length, bytes.
     @discardableResult
     func write(
-        _ answer: Answer, closes: Bool, isHTTP10: Bool, isHEAD: Bool, to buffer: inout ByteBuffer
+        _ answer: Answer, closes: Bool, isHTTP10: Bool, isHEAD: Bool, suppresses: Bool = false,
+        to buffer: inout ByteBuffer
     ) -> Int {
         let times = answer.headReadAtMicroseconds.map(Self.times) ?? ""
         let bodyByteCount = answer.body.byteCount + times.utf8.count
@@ -45,6 +47,7 @@ final class AnswerBytes {
             buffer.writeStaticString(": ")
             buffer.writeString(value)
         }
+        if suppresses { buffer.writeStaticString(Self.suppressionField) }
         if closes {
             buffer.writeStaticString("\r\nConnection: close")
         } else if isHTTP10 {
@@ -64,6 +67,10 @@ final class AnswerBytes {
         buffer.writeString(times)
         return bodyByteCount
     }
+
+    /// The field that tells a probe to measure nothing; its absence in a good answer tells it to measure.
+    static let suppressionName = "QoE-Suppress"
+    private static let suppressionField: StaticString = "\r\nQoE-Suppress: measurements"
 
     /// The end of a body by which the client can compare its clock with the server's.
     private static func times(headReadAt moment: Int64) -> String {

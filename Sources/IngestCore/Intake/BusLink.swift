@@ -28,6 +28,8 @@ final class BusLink: Sendable {
     private let made = AtomicLazyReference<BlockPublisher>()
     private let areStreamsFit = Atomic(false)
     private let signal = Monitor(Signal())
+    /// Whether probes are to measure nothing.
+    let suppression: FleetSuppression
 
     /// What the health registry calls it.
     static let dependency = "nats"
@@ -42,6 +44,9 @@ final class BusLink: Sendable {
         self.logger = logger
         connector = NATSConnector(
             NATSOptions(urls: configuration.natsURLs, name: "qoe-ingest"))
+        suppression = FleetSuppression(
+            connection: { [connector] in connector.isConnected ? connector.connection : nil },
+            logger: logger)
         connector.observe { [signal] event in
             if case .error = event { return }
             signal.update { $0.hasConnectionChanged = true }

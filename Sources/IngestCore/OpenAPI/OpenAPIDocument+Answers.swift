@@ -50,11 +50,22 @@ extension OpenAPIDocument {
                 responses.append((status, refusal(codes, ofBatches: route == .events)))
             }
         }
+        if route.needsCaller {
+            responses = responses.map { status, response in
+                (status, (200...299).contains(status) ? Self.mayOrder(response) : response)
+            }
+        }
         responses.sort { $0.status < $1.status }
         return .object(
             responses.map { status, response in
                 ("\(status)", hasBody ? response : ["description": "As of GET, without a body."])
             })
+    }
+
+    /// The answer, which may bear an order to a probe.
+    private static func mayOrder(_ response: JSONNode) -> JSONNode {
+        let name = AnswerBytes.suppressionName
+        return response.with(["headers": .object([(name, .reference("headers", name))])])
     }
 
     private static func byStatus(_ codes: [RejectionCode]) -> [(Int, [RejectionCode])] {
@@ -136,7 +147,7 @@ extension OpenAPIDocument {
         for name in RejectionCode.allCases.flatMap(headerNames) where !names.contains(name) {
             names.append(name)
         }
-        return names.map { name in
+        let ofCodes = names.map { name -> (String, JSONNode) in
             let (type, description) = Self.header(name)
             return (
                 name,
@@ -147,6 +158,12 @@ extension OpenAPIDocument {
                 ]
             )
         }
+        let suppression: JSONNode = [
+            "required": .boolean(false),
+            "description": "Tells a probe to measure nothing until an answer comes without it.",
+            "schema": ["type": "string"],
+        ]
+        return ofCodes + [(AnswerBytes.suppressionName, suppression)]
     }
 
     private static func header(_ name: String) -> (type: String, description: String) {

@@ -68,11 +68,13 @@ package final class Delivery {
     package init(
         servers: [HTTPURL], spool: Spool, dialer: Dialer, token: TokenSource, userAgent: String,
         pace: Pace = Pace(), reference: ReferenceClock, synchroniser: TimeSynchroniser? = nil,
-        counters: ProbeCounters, logger: Logger,
+        suppression: Suppression? = nil, counters: ProbeCounters, logger: Logger,
         clock: @escaping () -> MonotonicInstant = MonotonicInstant.now
     ) {
         urls = servers.map { $0.with(requestTarget: $0.path(appending: "/api/v1/events")) }
-        posters = servers.map { _ in HTTPPoster(dialer: dialer, userAgent: userAgent) }
+        posters = servers.map { _ in
+            HTTPPoster(dialer: dialer, userAgent: userAgent, suppression: suppression)
+        }
         rotation = EndpointRotation(count: servers.count)
         budget = DrainBudget(eventsPerSecond: pace.drainEventsPerSecond, now: clock())
         boundary = FreshnessBoundary(position: spool.endPosition)

@@ -22,10 +22,13 @@ package final class HTTPPoster {
 
     private let dialer: Dialer
     private let userAgent: String
+    private let suppression: Suppression?
     private var connection: Connection?
     private var buffer = [UInt8](repeating: 0, count: readBytes)
 
-    package init(dialer: Dialer, userAgent: String) {
+    /// - Parameter suppression: Learns from every answer whether the fleet is to measure.
+    package init(dialer: Dialer, userAgent: String, suppression: Suppression? = nil) {
+        self.suppression = suppression
         self.dialer = dialer
         self.userAgent = userAgent
     }
@@ -125,6 +128,7 @@ package final class HTTPPoster {
             preconditionFailure("a complete answer has a head")
         }
         if reader.allowsReuse { self.connection = connection }
+        suppression?.take(head)
         return Answer(head: head, body: reader.keptBody, asked: asked, answered: answered)
     }
 }

@@ -27,11 +27,14 @@ package final class HeartbeatReporter {
     /// - Parameter base: What the configuration in force says.
     package init(
         servers: [HTTPURL], base: @escaping () -> Heartbeat, spool: Spool, clock: ReferenceClock,
-        dialer: Dialer, token: TokenSource, userAgent: String, counters: ProbeCounters,
+        dialer: Dialer, token: TokenSource, userAgent: String, suppression: Suppression? = nil,
+        counters: ProbeCounters,
         logger: Logger
     ) {
         urls = servers.map { $0.with(requestTarget: $0.path(appending: "/api/v1/heartbeats")) }
-        posters = servers.map { _ in HTTPPoster(dialer: dialer, userAgent: userAgent) }
+        posters = servers.map { _ in
+            HTTPPoster(dialer: dialer, userAgent: userAgent, suppression: suppression)
+        }
         self.base = base
         self.spool = spool
         self.clock = clock

@@ -154,7 +154,8 @@ package final class Probe: Service {
         let delivery = Delivery(
             servers: configuration.servers, spool: spool, dialer: dialer, token: token,
             userAgent: Product.userAgent, pace: configuration.pace, reference: clock,
-            synchroniser: synchroniser, counters: counters, logger: logger)
+            synchroniser: synchroniser, suppression: suppression, counters: counters, logger: logger
+        )
         delivery.run(until: delivering, hardStop: delivering.interrupt)
     }
 
@@ -162,8 +163,7 @@ package final class Probe: Service {
         let reporter = HeartbeatReporter(
             servers: inForce.withLock(\.servers), base: baseOfHeartbeat, spool: spool,
             clock: clock, dialer: dialer, token: token, userAgent: Product.userAgent,
-            counters: counters,
-            logger: logger)
+            suppression: suppression, counters: counters, logger: logger)
         reporter.run(until: measuring)
     }
 

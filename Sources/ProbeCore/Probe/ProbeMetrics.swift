@@ -89,6 +89,9 @@ package enum ProbeMetrics {
                 Double($0.uncertaintyNanoseconds) / 1_000_000_000
             }
         }
+        registry.gauge(
+            "qoe_probe_suppressed", help: "Whether the fleet is told to measure nothing."
+        ) { probe.suppression.isActive ? 1 : 0 }
         registry.gauge("qoe_probe_measurements_in_flight", help: "Measurements under way.") {
             Double(probe.measurementsInFlight)
         }

@@ -21,6 +21,16 @@ package final class Suppression: Sendable {
         state.withLock { $0.observer = observer }
     }
 
+    /// Takes what an answer's head says: the field orders the stop, a good answer without it ends the stop, and
+    /// any other may come from something in between that knows of no orders.
+    func take(_ head: HTTPResponseReader.Head) {
+        if head.value(of: "qoe-suppress") != nil {
+            set(true)
+        } else if (200...299).contains(head.status) {
+            set(false)
+        }
+    }
+
     /// Takes what an answer said; true when that is a change.
     @discardableResult
     package func set(_ isActive: Bool) -> Bool {

@@ -50,17 +50,15 @@ struct DatabaseOptions: ParsableArguments {
     }
 }
 
-/// Where the servers are.
-struct ServerOptions: ParsableArguments {
-    @OptionGroup var database: DatabaseOptions
-
+/// Where NATS is.
+struct NATSOptionGroup: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "The NATS servers, separated by commas.",
             discussion: "Default: QOE_NATS_URL, else nats://127.0.0.1:4222.", valueName: "urls"))
     var natsUrl: String?
 
-    var natsURLs: [String] {
+    var urls: [String] {
         let text =
             natsUrl ?? ProcessInfo.processInfo.environment["QOE_NATS_URL"]
             ?? "nats://127.0.0.1:4222"
@@ -68,11 +66,37 @@ struct ServerOptions: ParsableArguments {
     }
 
     func validate() throws {
-        for url in natsURLs where !url.hasPrefix("nats://") && !url.hasPrefix("tls://") {
+        for url in urls where !url.hasPrefix("nats://") && !url.hasPrefix("tls://") {
             throw ValidationError("--nats-url '\(url)' is not a nats:// or tls:// URL")
         }
-        if natsURLs.isEmpty { throw ValidationError("--nats-url is empty") }
+        if urls.isEmpty { throw ValidationError("--nats-url is empty") }
     }
+
+    /// Calls `body` with a connection and ends it.
+    func connected<Value>(_ body: (NATSConnection) throws -> Value) throws -> Value {
+        let connector = NATSConnector(NATSOptions(urls: urls, name: "qoectl"))
+        defer { connector.stop() }
+        let connection: NATSConnection
+        do throws(NATSError) {
+            connection = try connector.waitUntilConnected(within: Self.connectLimit)
+        } catch {
+            throw CommandFailure(
+                "NATS does not answer at \(urls.joined(separator: ", ")) (\(error)); --nats-url "
+                    + "says where it is")
+        }
+        return try body(connection)
+    }
+
+    private static let connectLimit = Duration.seconds(5)
+}
+
+/// Where the servers are.
+struct ServerOptions: ParsableArguments {
+    @OptionGroup var database: DatabaseOptions
+
+    @OptionGroup var nats: NATSOptionGroup
+
+    var natsURLs: [String] { nats.urls }
 
     /// Calls `body` with both connections and ends them. The one to NATS may still be under way.
     func connected<Value>(
