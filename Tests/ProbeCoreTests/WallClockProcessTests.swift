@@ -80,7 +80,7 @@ private var programFolder: String {
             "LD_PRELOAD": try #require(fakeTimeLibrary), "FAKETIME_TIMESTAMP_FILE": wall,
             "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1", "QOE_TARGETS": "\(target.httpURL)/fast",
-            "QOE_INGEST_URL": "\(try ingest.url)", "QOE_TOKEN": "secret",
+            "QOE_INGEST_URL": "http://\(try ingest.url.authority)", "QOE_TOKEN": "secret",
             "QOE_CLIENT_ID": "client", "QOE_INTERVAL": "100ms",
             "QOE_STATE_DIR": "\(folder.path)/state", "QOE_METRICS_LISTEN": "127.0.0.1:0",
         ]
