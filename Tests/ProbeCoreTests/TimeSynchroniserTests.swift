@@ -173,8 +173,7 @@ import Transport
         #expect(events.allSatisfy { abs($0.ts_ms - measuredAt) < 1000 })
     }
 
-    @Test func `a probe that is stopped before it knew the time learns it for its last posts`() throws
-    {
+    @Test func `a probe that is stopped early learns the time for its last posts`() throws {
         let ingest = try ScriptedIngest { request, _ in
             request.path == Self.timePath ? Self.time() : Self.judge(request)
         }
