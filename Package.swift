@@ -231,8 +231,8 @@ let package = Package(
             "IngestCore",
             [
                 "Blocks", "Bus", "EventParsing", "Gzip", "NATSClient", "OwnedThreads",
-                "PrivateServers", "ServiceKit", "Telemetry", "TestKit", "Transport", .logging,
-                .nioCore, .nioPosix, .nioSSL,
+                "PrivateServers", "ProbeCore", "ServiceKit", "Telemetry", "TestKit", "Transport",
+                .logging, .nioCore, .nioPosix, .nioSSL,
             ]),
         tests(
             "Recount",
@@ -275,8 +275,8 @@ let package = Package(
         tests(
             "ProbeCore",
             [
-                "Gzip", "OwnedThreads", "ServiceKit", "TargetServing", "Telemetry", "TestKit",
-                "Transport", .logging,
+                "Gzip", "OwnedThreads", "PrivateServers", "ServiceKit", "TargetServing",
+                "Telemetry", "TestKit", "Transport", "probe", .logging,
             ]),
     ],
     cxxLanguageStandard: .cxx17

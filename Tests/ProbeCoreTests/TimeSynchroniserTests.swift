@@ -175,6 +175,20 @@ import Transport
         #expect(events.allSatisfy { abs($0.ts_ms - measuredAt) < 1000 })
     }
 
+    @Test func `a probe that is stopped early learns the time for its last posts`() throws {
+        let ingest = try ScriptedIngest { request, _ in
+            request.path == Self.timePath ? Self.time() : Self.judge(request)
+        }
+        defer { ingest.stop() }
+        let setup = try Setup([ingest])
+        setup.add(3)
+        let stop = try ProbeStop()
+        stop.trigger()
+        setup.delivery.run(until: stop, hardStop: try Interrupt())
+        #expect(setup.counters.eventsDelivered.total == 3)
+        #expect(setup.counters.eventsRefused.total == 0)
+    }
+
     @Test func `without the time a good wall clock is good enough, and nothing is made up`() throws
     {
         let ingest = try ScriptedIngest { request, _ in

@@ -186,26 +186,27 @@ package final class Delivery {
             verdict = .unavailable(waitAtLeast: nil)
             reason = error.message
         }
-        return act(on: verdict, next, index, reason)
+        return act(on: verdict, next, index, reason, interrupt)
     }
 
     private func act(
-        on verdict: DeliveryVerdict, _ posted: Pending, _ index: Int, _ reason: String
+        on verdict: DeliveryVerdict, _ posted: Pending, _ index: Int, _ reason: String,
+        _ interrupt: Interrupt?
     ) -> Bool {
         let now = clock()
         let batch = posted.batch
         switch verdict {
         case .delivered(let rejected):
-            return finish(batch, rejected, index)
+            return finish(batch, rejected, index, interrupt)
         case .refused(let rejected, let code):
             logger.error(
                 "ingest refused a whole batch for good",
                 metadata: ["code": "\(code)", "events": "\(batch.count)"])
-            return finishRefused(batch, rejected, code, index)
+            return finishRefused(batch, rejected, code, index, interrupt)
         case .tooLarge:
             if batch.count == 1 {
                 logger.error("an event alone is too large for ingest")
-                return finishRefused(batch, [], "payload_too_large", index)
+                return finishRefused(batch, [], "payload_too_large", index, interrupt)
             }
             let (first, rest) = batch.halves
             for half in [rest, first] {
@@ -256,21 +257,23 @@ package final class Delivery {
     }
 
     private func finishRefused(
-        _ batch: SpooledBatch, _ rejected: [IngestAnswer.Reject], _ code: String, _ index: Int
+        _ batch: SpooledBatch, _ rejected: [IngestAnswer.Reject], _ code: String, _ index: Int,
+        _ interrupt: Interrupt?
     ) -> Bool {
         let named = Set(rejected.map(\.index))
         let rest = batch.items.indices.filter { !named.contains($0) }.map {
             IngestAnswer.Reject(index: $0, error: code)
         }
-        return finish(batch, rejected + rest, index)
+        return finish(batch, rejected + rest, index, interrupt)
     }
 
-    /// Removes what was delivered or refused; false when some of it is kept for a better time.
+    /// Removes what was delivered or refused; false when some of it has to wait until the time is known.
     private func finish(
-        _ batch: SpooledBatch, _ answered: [IngestAnswer.Reject], _ index: Int
+        _ batch: SpooledBatch, _ answered: [IngestAnswer.Reject], _ index: Int,
+        _ interrupt: Interrupt?
     ) -> Bool {
         let events = batch.events
-        let kept = mistimed(events, answered, index)
+        let kept = mistimed(events, answered, index, interrupt)
         let rejected = answered.filter { !kept.contains($0.index) }
         let refused = Set(rejected.map(\.index).filter { events.indices.contains($0) })
         var toldCodes: Set<String> = []
@@ -301,7 +304,7 @@ package final class Delivery {
                 metadata: ["server": "\(urls[index].authority)", "failures": "\(failuresInRow)"])
             failuresInRow = 0
         }
-        guard !kept.isEmpty, reference.reading().estimate == nil else { return kept.isEmpty }
+        guard !kept.isEmpty, reference.reading().estimate == nil else { return true }
         rotation.failed(
             index, at: clock(), waitAtLeast: Self.misconfiguredPause, using: &generator)
         tellFailure(index, "refuses this machine's time, and the true one is not known yet")
@@ -311,7 +314,8 @@ package final class Delivery {
     /// The events that were refused for a time that was the wall clock's alone, and whose true one is another or is
     /// not known yet.
     private func mistimed(
-        _ events: [SpooledEvent], _ rejected: [IngestAnswer.Reject], _ index: Int
+        _ events: [SpooledEvent], _ rejected: [IngestAnswer.Reject], _ index: Int,
+        _ interrupt: Interrupt?
     ) -> Set<Int> {
         var reading = reference.reading()
         let candidates = rejected.filter {
@@ -320,7 +324,7 @@ package final class Delivery {
         }.map(\.index)
         guard !candidates.isEmpty else { return [] }
         if reading.estimate == nil, let synchroniser {
-            _ = synchroniser.synchronise(with: index, over: posters[index], interrupt: nil)
+            _ = synchroniser.synchronise(with: index, over: posters[index], interrupt: interrupt)
             reading = reference.reading()
         }
         guard reading.estimate != nil else { return Set(candidates) }
