@@ -39,7 +39,7 @@ import Transport
                 source: { ProbeClockTests.wrongNow() })
             spool = try Spool(stateFolder: nil, logger: logger)
             numbering = EventNumbering(
-                clientID: "client", session: UniqueID(high: 1, low: 2), context: NetworkContext(),
+                clientID: "client", session: UniqueID(high: 1, low: 2),
                 resolver: ResolverAddress(files: []), spool: spool, clock: clock)
             delivery = Delivery(
                 servers: urls, spool: spool, dialer: dialer, token: token, userAgent: "test",
@@ -48,7 +48,7 @@ import Transport
                     servers: urls, clock: clock, token: token, counters: counters, logger: logger),
                 counters: counters, logger: logger)
             reporter = HeartbeatReporter(
-                servers: urls, constant: Heartbeat(clientID: "client", sentAtMilliseconds: 0),
+                servers: urls, base: { Heartbeat(clientID: "client", sentAtMilliseconds: 0) },
                 spool: spool, clock: clock, dialer: dialer, token: token, userAgent: "test",
                 counters: counters, logger: logger)
         }
@@ -77,7 +77,8 @@ import Transport
             let before = nowMilliseconds()
             for _ in 0..<3 {
                 parts.numbering.add(
-                    Measurement(startedAt: Self.wrongNow()), of: "http://target/")
+                    Measurement(startedAt: Self.wrongNow()), of: "http://target/",
+                    in: NetworkContext())
             }
             _ = parts.delivery.step(interrupt: nil)
             let after = nowMilliseconds()
