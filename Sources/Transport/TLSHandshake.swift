@@ -28,6 +28,9 @@ package struct PeerCertificate: Sendable, Hashable {
     package let expiresAtSeconds: Int64
 }
 
+/// The longest text that is taken over from a server.
+private let textLengthMax = 120
+
 /// Watches a client's handshake by OpenSSL's callbacks.
 ///
 /// Used by the thread of its connection alone: OpenSSL calls back only inside of calls made by it.
@@ -86,7 +89,7 @@ final class HandshakeWatch {
         var chosen: String?
         if let pointer = unsafe pointer, length > 0 {
             let bytes = unsafe UnsafeBufferPointer(start: pointer, count: Int(length))
-            chosen = printable(unsafe String(decoding: bytes, as: UTF8.self))
+            chosen = printable(unsafe String(decoding: bytes, as: UTF8.self), lengthMax: textLengthMax)
         }
         let cipher = unsafe SSL_get_current_cipher(session)
         return TLSHandshake(
@@ -144,23 +147,7 @@ extension PeerCertificate {
         guard length >= 0, let bytes = unsafe bytes else { return nil }
         defer { unsafe CRYPTO_free(bytes, #file, #line) }
         let buffer = unsafe UnsafeBufferPointer(start: bytes, count: Int(length))
-        let text = printable(unsafe String(decoding: buffer, as: UTF8.self))
+        let text = printable(unsafe String(decoding: buffer, as: UTF8.self), lengthMax: textLengthMax)
         return text.isEmpty ? nil : text
     }
-}
-
-/// The text for people's eyes: without control characters, and short.
-func printable(_ text: String) -> String {
-    let lengthMax = 120
-    let scalars = text.unicodeScalars.prefix(lengthMax).map { scalar in
-        switch scalar.properties.generalCategory {
-        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator,
-            .paragraphSeparator:
-            "\u{FFFD}" as Unicode.Scalar
-        default: scalar
-        }
-    }
-    var result = ""
-    result.unicodeScalars.append(contentsOf: scalars)
-    return result
 }

@@ -5,6 +5,8 @@ package import Transport
 package struct Dialer: Sendable {
     /// The most addresses of a name that are tried.
     package static let addressesMax = 8
+    /// All that is spoken here.
+    private static let applicationProtocol = "http/1.1"
 
     private let resolver: Resolver
     private let tls: TLSContext
@@ -30,6 +32,12 @@ package struct Dialer: Sendable {
         package fileprivate(set) var tls: Duration?
         /// The address that answered, or that was tried last.
         package fileprivate(set) var remoteAddress: SocketAddress?
+        /// The addresses that the lookup gave; nil when the host was an address.
+        package fileprivate(set) var addressesFound: Int?
+        /// The addresses that were tried, the one that answered included.
+        package fileprivate(set) var addressesTried = 0
+        /// What the TLS handshake found, also when it failed; nil when it did not come to that.
+        package fileprivate(set) var handshake: TLSHandshake?
 
         package init() {}
     }
@@ -49,14 +57,32 @@ package struct Dialer: Sendable {
             let answer = try resolver.addresses(of: url.host, port: url.port, patience)
             progress.dns = answer.finished.since(answer.started)
             addresses = answer.addresses
+            progress.addressesFound = addresses.count
         }
+        return try open(url, addresses, patience, &progress)
+    }
+
+    /// Connects to an address that is known already and, for `https`, handshakes.
+    package func dial(
+        _ url: HTTPURL, at address: SocketAddress, _ patience: Patience,
+        _ progress: inout Progress
+    ) throws(TransportError) -> Connection {
+        try open(url, [address], patience, &progress)
+    }
+
+    private func open(
+        _ url: HTTPURL, _ addresses: [SocketAddress], _ patience: Patience,
+        _ progress: inout Progress
+    ) throws(TransportError) -> Connection {
         progress.stage = .tcp
         progress.connectingSince = .now()
         let connection = try connect(addresses, patience, &progress)
         guard url.isSecure else { return connection }
         progress.stage = .tls
         let started = MonotonicInstant.now()
-        try connection.startTLS(tls, serverName: url.host, patience)
+        defer { progress.handshake = connection.tlsHandshake }
+        try connection.startTLS(
+            tls, serverName: url.host, applicationProtocol: Self.applicationProtocol, patience)
         progress.tls = MonotonicInstant.now().since(started)
         return connection
     }
@@ -70,6 +96,7 @@ package struct Dialer: Sendable {
             let started = MonotonicInstant.now()
             let share = patience.remaining / (candidates.count - index)
             progress.remoteAddress = address
+            progress.addressesTried += 1
             do throws(TransportError) {
                 let connection = try Connection.open(
                     address, patience.ending(by: started.advanced(by: share)))
