@@ -55,7 +55,8 @@ struct UploadedBody {
                 state = taken == left ? .chunkEnd : .chunk(left: left - taken)
                 continue
             case .chunkSize(let size): state = Self.after(size, byte)
-            case .chunkExtension(let size): if byte == UInt8(ascii: "\n") { state = Self.chunk(size) }
+            case .chunkExtension(let size):
+                if byte == UInt8(ascii: "\n") { state = Self.chunk(size) }
             case .chunkEnd: if byte == UInt8(ascii: "\n") { state = .chunkSize(nil) }
             case .trailer(let isEmpty):
                 if byte == UInt8(ascii: "\n") {

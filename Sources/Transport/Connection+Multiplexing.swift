@@ -91,6 +91,12 @@ extension Connection {
         return try readiness(unsafe SSL_get_error(session, result), what)
     }
 
+    /// Whether TLS holds bytes that no poll will tell of.
+    package var hasBufferedBytes: Bool {
+        guard let session = unsafe session else { return false }
+        return unsafe SSL_pending(session) > 0
+    }
+
     /// Writes as much of `bytes` as fits without waiting.
     ///
     /// After ``Readiness/waitsToWrite`` the next call must begin with the same bytes.

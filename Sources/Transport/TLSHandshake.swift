@@ -89,7 +89,8 @@ final class HandshakeWatch {
         var chosen: String?
         if let pointer = unsafe pointer, length > 0 {
             let bytes = unsafe UnsafeBufferPointer(start: pointer, count: Int(length))
-            chosen = printable(unsafe String(decoding: bytes, as: UTF8.self), lengthMax: textLengthMax)
+            chosen = printable(
+                unsafe String(decoding: bytes, as: UTF8.self), lengthMax: textLengthMax)
         }
         let cipher = unsafe SSL_get_current_cipher(session)
         return TLSHandshake(
@@ -147,7 +148,8 @@ extension PeerCertificate {
         guard length >= 0, let bytes = unsafe bytes else { return nil }
         defer { unsafe CRYPTO_free(bytes, #file, #line) }
         let buffer = unsafe UnsafeBufferPointer(start: bytes, count: Int(length))
-        let text = printable(unsafe String(decoding: buffer, as: UTF8.self), lengthMax: textLengthMax)
+        let text = printable(
+            unsafe String(decoding: buffer, as: UTF8.self), lengthMax: textLengthMax)
         return text.isEmpty ? nil : text
     }
 }

@@ -3,6 +3,8 @@ package import Transport
 /// Measures targets of every kind.
 package struct Meters: Sendable {
     private let http: HTTPMeter
+    private let transfer: TransferMeter
+    private let loaded: LoadedMeter
     private let timeout: Duration
 
     /// - Parameters:
@@ -13,6 +15,8 @@ package struct Meters: Sendable {
     ) {
         self.timeout = timeout
         http = HTTPMeter(dialer: dialer, bodyBytesMax: bodyBytesMax, userAgent: userAgent)
+        transfer = TransferMeter(dialer: dialer, userAgent: userAgent)
+        loaded = LoadedMeter(dialer: dialer, userAgent: userAgent)
     }
 
     /// Measures `target` once; returns within its timeout whatever the network does.
@@ -20,7 +24,9 @@ package struct Meters: Sendable {
         let patience = Patience(for: target.timeout ?? timeout, interrupt: interrupt)
         return switch target.method {
         case .http(let page): http.measure(page, patience)
-        case .dns, .tcp, .echo, .firstHop, .transfer, .loaded:
+        case .transfer(let target): transfer.measure(target, patience)
+        case .loaded(let target): loaded.measure(target, patience)
+        case .dns, .tcp, .echo, .firstHop:
             .notMeasured(reason: "this kind of target cannot be measured yet")
         }
     }

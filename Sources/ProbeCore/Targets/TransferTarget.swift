@@ -26,10 +26,13 @@ package struct TransferBudget: Sendable, Hashable {
 
     package init() {}
 
-    init(_ text: inout TargetText) throws(TargetRefusal) {
+    /// - Parameter bytesMax: Where the text gives none.
+    init(_ text: inout TargetText, bytesMax bytesDefault: Int? = nil) throws(TargetRefusal) {
         duration =
             try text.takeDuration("max-time", in: .milliseconds(100)...(.seconds(60))) ?? duration
-        bytesMax = try text.takeByteCount("max-bytes", in: (64 << 10)...(16 << 30)) ?? bytesMax
+        bytesMax =
+            try text.takeByteCount("max-bytes", in: (64 << 10)...(16 << 30))
+            ?? bytesDefault ?? bytesMax
         connections = try text.takeInteger("connections", in: 1...32) ?? connections
     }
 }
@@ -41,7 +44,10 @@ package struct LoadedTarget: Sendable, Hashable {
     package let url: HTTPURL
     /// The path of something small on the same server, whose round trips are measured; nil for the root.
     package let smallPath: String?
+    /// Its bytes are 1 GiB unless given: the load has to last for as long as round trips are measured.
     package let budget: TransferBudget
+
+    private static let bytesMax = 1 << 30
 
     init(_ text: inout TargetText) throws(TargetRefusal) {
         url = try text.urlBehindPlus()
@@ -53,7 +59,7 @@ package struct LoadedTarget: Sendable, Hashable {
         {
             throw text.refusal("small", "a path that begins with /")
         }
-        budget = try TransferBudget(&text)
+        budget = try TransferBudget(&text, bytesMax: Self.bytesMax)
     }
 }
 
