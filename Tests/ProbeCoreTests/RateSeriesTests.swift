@@ -46,6 +46,12 @@ import Testing
         #expect(steady.megabitsPerSecond < 8.5)
     }
 
+    @Test func `a transfer that stands still in its second half is seen`() {
+        let burst = Array(repeating: 12_500, count: 100)
+        #expect(series(burst + Array(repeating: 0, count: 150)).hasStoodStill)
+        #expect(!series(burst + Array(repeating: 0, count: 50)).hasStoodStill)
+    }
+
     @Test func `a short transfer has shorter intervals, and a very short one no rate`() throws {
         let steady = try #require(series(Array(repeating: 12_500, count: 10)).steady)
         #expect(abs(steady.megabitsPerSecond - 10) < 1e-9)

@@ -194,8 +194,10 @@ extension Measurement {
         _ run: LoadedMeter.Run, _ load: TransferLoad.Result, idleMedian: Double?
     ) {
         note("failed_round_trips", run.failed)
-        guard load.failure == nil, let steady = load.series.steady else { return }
-        let begin = load.began.advanced(by: steady.ramp)
+        guard load.failure == nil else { return }
+        // A load that was too short to have had a ramp was one as a whole.
+        let ramp = load.series.steady?.ramp ?? load.series.duration
+        let begin = load.began.advanced(by: ramp)
         let samples = run.samples.filter { $0.began >= begin && $0.connected <= load.ended }
         let own = load.roundTrips.filter { $0.at >= begin && $0.at <= load.ended }
         recordRoundTrips(samples, idleMedian: idleMedian)

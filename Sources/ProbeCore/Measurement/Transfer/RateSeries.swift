@@ -81,6 +81,11 @@ package struct RateSeries: Sendable {
             hasSettled: reached != nil && last <= Self.growthMax * third)
     }
 
+    /// Whether nothing arrived in the second half of the time.
+    package var hasStoodStill: Bool {
+        points.last { $0.elapsed <= duration / 2 }?.bytes == bytes
+    }
+
     /// The rate in each whole stretch of `length`, Mbit/s, from the begin on.
     package func rates(every length: Duration) -> [Double] {
         var result: [Double] = []

@@ -36,6 +36,7 @@ package struct TransferMeter: Sendable {
             return measurement.failed(by: .transport(failure), in: dialled.progress.stage)
         }
         if let first = dialled.connections.first { measurement.record(first) }
+        if dialled.failed > 0 { measurement.note("connections_failed", dialled.failed) }
         var load = TransferLoad(
             target.direction, target.budget, dialled.connections, to: target.url,
             userAgent: userAgent)
@@ -101,11 +102,11 @@ extension TransferLoad.Result {
                 message: "no byte of a body arrived within"
                     + " \(decimal(series.duration.inSeconds)) s")
         }
-        if let steady = series.steady, steady.bytes == 0 {
+        if series.steady != nil, series.hasStoodStill {
             return .init(
                 stage: .throughput,
-                message: "no byte of a body arrived in the last"
-                    + " \(decimal(steady.duration.inSeconds)) s")
+                message: "no byte of a body arrived in the second half of"
+                    + " \(decimal(series.duration.inSeconds)) s")
         }
         return nil
     }

@@ -26,6 +26,8 @@ final class TransferStream {
     /// Of requests that are over.
     private var bodyBytesBefore = 0
     private var isEnding = false
+    /// Whether TLS has bytes of ours that it could not write: it wants the same ones again.
+    private var hasPendingWrite = false
     /// Requests whose answers are complete.
     private(set) var answers = 0
 
@@ -88,7 +90,8 @@ final class TransferStream {
     /// Ends an upload with the chunk that is under way; its answer is then read.
     func endUpload() {
         isEnding = true
-        if case .uploading = state, chunkBytesWritten % UploadChunks.wireBytes == 0 {
+        let isAtBorder = chunkBytesWritten % UploadChunks.wireBytes == 0 && !hasPendingWrite
+        if case .uploading = state, isAtBorder {
             state = .endingUpload(0)
         }
     }
@@ -103,8 +106,10 @@ final class TransferStream {
             if ready.contains(.writing) { try write() }
             if ready.contains(.reading) { try read(&buffer) }
         } catch let error as TransportError {
+            let isClosed = error.code == .reset || error.code == .endedEarly
+            if isClosed, isBetweenRequests { return state = .finished }
             // A server that refuses an upload answers and closes: the answer says more than the reset.
-            if direction == .upload, error.code == .reset, reader.head == nil {
+            if direction == .upload, isClosed, reader.head == nil {
                 try? read(&buffer)
                 if let refusal { throw refusal }
             }
@@ -127,6 +132,9 @@ final class TransferStream {
             cause: .violation(
                 HTTPViolation(.unwantedStatus, "the server answered \(status)\(advice)")))
     }
+
+    /// Whether a close is the server's right: it has answered before, and not begun to answer again.
+    private var isBetweenRequests: Bool { answers > 0 && reader.headBytes == 0 }
 
     /// Where a connection fails that breaks now.
     private var stage: ErrorStage { bodyBytes > 0 || reader.head != nil ? .throughput : .http }
@@ -168,8 +176,15 @@ final class TransferStream {
         }
     }
 
+    /// The count of bytes that went through; nil when none did.
     private func written(_ bytes: Span<UInt8>) throws(TransportError) -> Int? {
-        if case .bytes(let count) = try connection.writeAvailable(bytes) { count } else { nil }
+        let readiness = try connection.writeAvailable(bytes)
+        if case .bytes(let count) = readiness {
+            hasPendingWrite = false
+            return count
+        }
+        hasPendingWrite = true
+        return nil
     }
 
     private func read(_ buffer: inout [UInt8]) throws {
@@ -179,8 +194,10 @@ final class TransferStream {
             switch try connection.readAvailable(into: &buffer) {
             case .waitsToRead, .waitsToWrite: return
             case .ended:
+                if isBetweenRequests { return state = .finished }
                 try reader.finish()
                 endRequest()
+                state = .finished
             case .bytes(let count):
                 try reader.consume(buffer.span.extracting(0..<count))
                 if reader.isComplete { endRequest() }
