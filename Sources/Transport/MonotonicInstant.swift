@@ -66,9 +66,14 @@ extension Duration {
 package enum WallClock {
     /// The present moment in Unix milliseconds.
     package static func nowMilliseconds() -> Int64 {
+        nowNanoseconds() / 1_000_000
+    }
+
+    /// The present moment in Unix nanoseconds.
+    package static func nowNanoseconds() -> Int64 {
         var time = timespec()
         let result = unsafe clock_gettime(CLOCK_REALTIME, &time)
         precondition(result == 0, "CLOCK_REALTIME is always there")
-        return Int64(time.tv_sec) &* 1000 &+ Int64(time.tv_nsec) / 1_000_000
+        return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
     }
 }

@@ -39,7 +39,7 @@ import Transport
         }
 
         private static var measurement: Measurement {
-            Measurement(startedAtMilliseconds: WallClock.nowMilliseconds())
+            Measurement(startedAt: .now())
         }
 
         /// Adds measured events with the next numbers.

@@ -56,7 +56,7 @@ import Transport
             for _ in 0..<Int.random(in: 5...40, using: &random) {
                 for _ in 0..<Int.random(in: 0...12, using: &random) {
                     numbering.add(
-                        Measurement(startedAtMilliseconds: WallClock.nowMilliseconds()),
+                        Measurement(startedAt: .now()),
                         of: "http://target/")
                     number += 1
                     made.insert(EventName(UInt64(run), number))

@@ -36,7 +36,7 @@ package final class EventNumbering: Sendable {
         var generator = SystemRandomNumberGenerator()
         return Event(
             id: .random(using: &generator), clientID: clientID, target: target,
-            measuredAtMilliseconds: measurement.startedAtMilliseconds, context: context,
+            measuredAtMilliseconds: measurement.startedAt.wallMilliseconds, context: context,
             metrics: measurement.metrics, errorStage: measurement.failure?.stage,
             sequence: SessionSequence(session: session, number: number))
     }
@@ -49,7 +49,7 @@ package final class EventNumbering: Sendable {
             spool.append(
                 SpooledEvent(
                     session: session, number: last,
-                    measuredAtMilliseconds: measurement.startedAtMilliseconds,
+                    measuredAtMilliseconds: measurement.startedAt.wallMilliseconds,
                     json: event.json))
         }
     }

@@ -47,7 +47,7 @@ package struct HTTPMeter: Sendable {
     /// Measures `target` once; returns within the patience whatever the network does.
     package func measure(_ target: HTTPTarget, _ patience: Patience) -> MeasurementOutcome {
         let url = target.url
-        var measurement = Measurement(startedAtMilliseconds: WallClock.nowMilliseconds())
+        var measurement = Measurement(startedAt: .now())
 
         var progress = Dialer.Progress()
         let dialled = Result { () throws(TransportError) in

@@ -17,8 +17,8 @@ package struct Measurement: Sendable {
         }
     }
 
-    /// The wall clock when it began, Unix milliseconds.
-    package let startedAtMilliseconds: Int64
+    /// When it began.
+    package let startedAt: MeasurementMoment
     /// Only what was measured.
     package var metrics = MetricSet()
     /// Nil when the measurement succeeded.
@@ -38,8 +38,8 @@ package struct Measurement: Sendable {
     /// What was found beside the metrics, in the order in which to show it.
     package var details: [MeasurementDetail] = []
 
-    package init(startedAtMilliseconds: Int64) {
-        self.startedAtMilliseconds = startedAtMilliseconds
+    package init(startedAt: MeasurementMoment) {
+        self.startedAt = startedAt
     }
 
     /// Records a time; a value out of the metric's range is as if not measured.

@@ -99,7 +99,7 @@ package struct OnceCommand: Sendable {
         return Event(
             id: .random(using: &generator),
             clientID: Name(settings.optionalString("client-id") ?? "once"), target: target.name,
-            measuredAtMilliseconds: measurement.startedAtMilliseconds,
+            measuredAtMilliseconds: measurement.startedAt.wallMilliseconds,
             context: NetworkContext(
                 sourceIP: measurement.sourceAddress.map { Name($0) },
                 resolver: ResolverAddress().current.map { Name($0) }),
