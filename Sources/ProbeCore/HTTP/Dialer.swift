@@ -30,6 +30,10 @@ package struct Dialer: Sendable {
         package fileprivate(set) var tls: Duration?
         /// The address that answered, or that was tried last.
         package fileprivate(set) var remoteAddress: SocketAddress?
+        /// The addresses that the lookup gave; nil when the host was an address.
+        package fileprivate(set) var addressesFound: Int?
+        /// The addresses that were tried, the one that answered included.
+        package fileprivate(set) var addressesTried = 0
 
         package init() {}
     }
@@ -38,18 +42,14 @@ package struct Dialer: Sendable {
     ///
     /// The addresses are tried in the resolver's order, one after the other. Each gets an equal share of
     /// the time that is left, so that one silent address does not use up all of it.
+    ///
+    /// - Parameter family: The only family of addresses to try; nil for both.
     package func dial(
-        _ url: HTTPURL, _ patience: Patience, _ progress: inout Progress
+        _ url: HTTPURL, family: AddressFamily? = nil, _ patience: Patience,
+        _ progress: inout Progress
     ) throws(TransportError) -> Connection {
-        let addresses: [SocketAddress]
-        if let literal = url.literalAddress {
-            addresses = [literal]
-        } else {
-            progress.stage = .dns
-            let answer = try resolver.addresses(of: url.host, port: url.port, patience)
-            progress.dns = answer.finished.since(answer.started)
-            addresses = answer.addresses
-        }
+        let addresses = try addresses(
+            of: url.host, port: url.port, family, patience, &progress)
         progress.stage = .tcp
         progress.connectingSince = .now()
         let connection = try connect(addresses, patience, &progress)
@@ -70,6 +70,7 @@ package struct Dialer: Sendable {
             let started = MonotonicInstant.now()
             let share = patience.remaining / (candidates.count - index)
             progress.remoteAddress = address
+            progress.addressesTried += 1
             do throws(TransportError) {
                 let connection = try Connection.open(
                     address, patience.ending(by: started.advanced(by: share)))
@@ -83,5 +84,41 @@ package struct Dialer: Sendable {
             }
         }
         throw lastError
+    }
+}
+
+extension Dialer {
+    /// Looks a host up and connects to it; as ``dial(_:family:_:_:)``, without anything on top of TCP.
+    package func connect(
+        to host: Endpoint, port: UInt16, _ family: AddressFamily?, _ patience: Patience,
+        _ progress: inout Progress
+    ) throws(TransportError) -> Connection {
+        let addresses = try addresses(of: host.host, port: port, family, patience, &progress)
+        progress.stage = .tcp
+        progress.connectingSince = .now()
+        return try connect(addresses, patience, &progress)
+    }
+
+    /// A host's addresses of `family`, of both when it is nil, in the order in which to try them; at least one.
+    package func addresses(
+        of host: String, port: UInt16, _ family: AddressFamily?, _ patience: Patience,
+        _ progress: inout Progress
+    ) throws(TransportError) -> [SocketAddress] {
+        let all: [SocketAddress]
+        if let literal = SocketAddress(literal: host, port: port) {
+            all = [literal]
+        } else {
+            progress.stage = .dns
+            let answer = try resolver.addresses(of: host, port: port, patience)
+            progress.dns = answer.finished.since(answer.started)
+            progress.addressesFound = answer.addresses.count
+            all = answer.addresses
+        }
+        guard let family else { return all }
+        let wanted = all.filter { $0.family == family }
+        guard !wanted.isEmpty else {
+            throw TransportError(.nameNotFound, "\(host) has no \(family.rawValue) address")
+        }
+        return wanted
     }
 }
