@@ -98,6 +98,20 @@ package final class DatagramSocket {
         unsafe SocketAddress.ofSocket(descriptor) { unsafe getsockname($0, $1, $2) }
     }
 
+    /// The address connected to; nil when there is none.
+    package var remoteAddress: SocketAddress? {
+        unsafe SocketAddress.ofSocket(descriptor) { unsafe getpeername($0, $1, $2) }
+    }
+
+    /// The address of this machine that packets to `address` leave from; nothing is sent.
+    package static func sourceAddress(
+        towards address: SocketAddress
+    ) throws(TransportError) -> SocketAddress? {
+        let socket = try udp(address.family)
+        try socket.connect(to: address)
+        return socket.localAddress
+    }
+
     /// The hops that packets may take (TTL, hop limit), from 1 to 255.
     package func limitHops(to count: Int32) throws(TransportError) {
         let done =

@@ -3,6 +3,10 @@ package import Transport
 /// Measures targets of every kind.
 package struct Meters: Sendable {
     private let http: HTTPMeter
+    private let dns: DNSMeter
+    private let tcp: TCPMeter
+    private let echo: EchoMeter
+    private let firstHop: FirstHopMeter
     private let timeout: Duration
 
     /// - Parameters:
@@ -13,14 +17,24 @@ package struct Meters: Sendable {
     ) {
         self.timeout = timeout
         http = HTTPMeter(dialer: dialer, bodyBytesMax: bodyBytesMax, userAgent: userAgent)
+        dns = DNSMeter(dialer: dialer)
+        tcp = TCPMeter(dialer: dialer)
+        echo = EchoMeter(dialer: dialer)
+        firstHop = FirstHopMeter()
     }
 
     /// Measures `target` once; returns within its timeout whatever the network does.
+    ///
+    /// A train of packets takes its own time, by its options; the timeout is then for the lookup alone.
     package func measure(_ target: Target, interrupt: Interrupt? = nil) -> MeasurementOutcome {
         let patience = Patience(for: target.timeout ?? timeout, interrupt: interrupt)
         return switch target.method {
         case .http(let page): http.measure(page, patience)
-        case .dns, .tcp, .echo, .firstHop, .transfer, .loaded:
+        case .dns(let question): dns.measure(question, patience)
+        case .tcp(let port): tcp.measure(port, patience)
+        case .echo(let host): echo.measure(host, lookup: patience)
+        case .firstHop(let gateway): firstHop.measure(gateway, interrupt)
+        case .transfer, .loaded:
             .notMeasured(reason: "this kind of target cannot be measured yet")
         }
     }

@@ -20,34 +20,24 @@ package struct DNSAnswer: Sendable, Equatable {
     /// The answer section, aliases included.
     package let records: [Record]
 
-    /// Why a message is not the answer to a question.
-    package enum Fault: Error, Sendable, Equatable {
-        /// It has another identifier, asks itself, or repeats another question: somebody else's, or a forged one.
-        case foreign
-        /// It answers the question and cannot be read.
-        case malformed(String)
+    /// Why an answer cannot be used.
+    package struct Fault: Error, Sendable, Equatable, CustomStringConvertible {
+        package let description: String
     }
 
     /// Reads the answer to `question` asked with `id`.
     ///
-    /// Reads every section to its end, so that an answer is good or malformed as a whole. The work is bounded by
-    /// the message's length, whatever its counts and pointers say.
+    /// Reads every section to its end, so that an answer is good or malformed as a whole; only of a truncated
+    /// one no more than its header and question. The work is bounded by the message's length, whatever
+    /// its counts and pointers say.
     package init(
         _ message: [UInt8], to question: DNSQuestion, id: UInt16
     ) throws(Fault) {
         var reader = DNSReader(message)
-        guard let head = reader.header(), head.id == id, head.flags & DNSHeader.response != 0,
-            head.flags & DNSHeader.operationMask == 0
-        else { throw .foreign }
-        let basicCode = DNSResponseCode(number: head.flags & DNSHeader.codeMask)
-        switch head.questions {
-        case 0 where basicCode.comesWithoutQuestion: break
-        case 1:
-            guard let echoed = reader.question(), echoed.name == question.name,
-                echoed.type == question.type, echoed.class == DNSQuestion.internetClass
-            else { throw .foreign }
-        default: throw .foreign
+        guard let head = reader.headOfAnswer(to: question, id: id) else {
+            throw Fault(description: "it answers another question")
         }
+        let basicCode = head.basicCode
         isAuthoritative = head.flags & DNSHeader.authoritative != 0
         isTruncated = head.flags & DNSHeader.truncated != 0
         isRecursionAvailable = head.flags & DNSHeader.recursionAvailable != 0
@@ -63,7 +53,7 @@ package struct DNSAnswer: Sendable, Equatable {
         for (section, count) in [head.answers, head.authorities, head.additionals].enumerated() {
             for _ in 0..<count {
                 guard let record = reader.record() else {
-                    throw .malformed("a record cannot be read")
+                    throw Fault(description: "a record cannot be read")
                 }
                 if record.type == DNSQuestion.optType {
                     // The code's upper eight bits stand where other records have their first of time to live.
@@ -84,12 +74,22 @@ package struct DNSAnswer: Sendable, Equatable {
         var address: String?
         switch (record.type, record.data.count) {
         case (1, 4), (28, 16): address = SocketAddress(bytes: record.data, port: 0)?.host
-        case (1, _), (28, _): throw .malformed("an address has a wrong length")
+        case (1, _), (28, _): throw Fault(description: "an address has a wrong length")
         default: break
         }
         // A time with the highest bit set is none (RFC 2181, section 8).
         let isTime = record.timeToLive <= UInt32(Int32.max)
         return Record(
             type: record.type, timeToLive: isTime ? record.timeToLive : 0, address: address)
+    }
+}
+
+extension DNSQuestion {
+    /// Whether a message answers this question asked with `id`, be its records as they may.
+    ///
+    /// One that does not is somebody else's, late, or forged (RFC 5452, section 9.1).
+    package func isAnswered(by message: [UInt8], id: UInt16) -> Bool {
+        var reader = DNSReader(message)
+        return reader.headOfAnswer(to: self, id: id) != nil
     }
 }

@@ -7,6 +7,9 @@ struct DNSReader {
         let answers: UInt16
         let authorities: UInt16
         let additionals: UInt16
+
+        /// Without the upper bits of EDNS.
+        var basicCode: DNSResponseCode { DNSResponseCode(number: flags & DNSHeader.codeMask) }
     }
 
     struct Record {
@@ -20,6 +23,22 @@ struct DNSReader {
 
     init(_ message: [UInt8]) {
         self.message = message
+    }
+
+    /// The header of an answer to `question`, which is read too; nil when the message is none.
+    mutating func headOfAnswer(to question: DNSQuestion, id: UInt16) -> Header? {
+        guard let head = header(), head.id == id, head.flags & DNSHeader.response != 0,
+            head.flags & DNSHeader.operationMask == 0
+        else { return nil }
+        switch head.questions {
+        case 0: return head.basicCode.comesWithoutQuestion ? head : nil
+        case 1:
+            guard let echoed = self.question(), echoed.name == question.name,
+                echoed.type == question.type, echoed.class == DNSQuestion.internetClass
+            else { return nil }
+            return head
+        default: return nil
+        }
     }
 
     /// Nil when the message is shorter than a header.
