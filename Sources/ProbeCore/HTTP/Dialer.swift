@@ -46,19 +46,14 @@ package struct Dialer: Sendable {
     ///
     /// The addresses are tried in the resolver's order, one after the other. Each gets an equal share of
     /// the time that is left, so that one silent address does not use up all of it.
+    ///
+    /// - Parameter family: The only family of addresses to try; nil for both.
     package func dial(
-        _ url: HTTPURL, _ patience: Patience, _ progress: inout Progress
+        _ url: HTTPURL, family: AddressFamily? = nil, _ patience: Patience,
+        _ progress: inout Progress
     ) throws(TransportError) -> Connection {
-        let addresses: [SocketAddress]
-        if let literal = url.literalAddress {
-            addresses = [literal]
-        } else {
-            progress.stage = .dns
-            let answer = try resolver.addresses(of: url.host, port: url.port, patience)
-            progress.dns = answer.finished.since(answer.started)
-            addresses = answer.addresses
-            progress.addressesFound = addresses.count
-        }
+        let addresses = try addresses(
+            of: url.host, port: url.port, family, patience, &progress)
         return try open(url, addresses, patience, &progress)
     }
 
@@ -110,5 +105,41 @@ package struct Dialer: Sendable {
             }
         }
         throw lastError
+    }
+}
+
+extension Dialer {
+    /// Looks a host up and connects to it; as ``dial(_:family:_:_:)``, without anything on top of TCP.
+    package func connect(
+        to host: Endpoint, port: UInt16, _ family: AddressFamily?, _ patience: Patience,
+        _ progress: inout Progress
+    ) throws(TransportError) -> Connection {
+        let addresses = try addresses(of: host.host, port: port, family, patience, &progress)
+        progress.stage = .tcp
+        progress.connectingSince = .now()
+        return try connect(addresses, patience, &progress)
+    }
+
+    /// A host's addresses of `family`, of both when it is nil, in the order in which to try them; at least one.
+    package func addresses(
+        of host: String, port: UInt16, _ family: AddressFamily?, _ patience: Patience,
+        _ progress: inout Progress
+    ) throws(TransportError) -> [SocketAddress] {
+        let all: [SocketAddress]
+        if let literal = SocketAddress(literal: host, port: port) {
+            all = [literal]
+        } else {
+            progress.stage = .dns
+            let answer = try resolver.addresses(of: host, port: port, patience)
+            progress.dns = answer.finished.since(answer.started)
+            progress.addressesFound = answer.addresses.count
+            all = answer.addresses
+        }
+        guard let family else { return all }
+        let wanted = all.filter { $0.family == family }
+        guard !wanted.isEmpty else {
+            throw TransportError(.nameNotFound, "\(host) has no \(family.rawValue) address")
+        }
+        return wanted
     }
 }

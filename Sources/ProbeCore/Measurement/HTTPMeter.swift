@@ -50,7 +50,7 @@ package struct HTTPMeter: Sendable {
         var measurement = Measurement(startedAt: .now())
         var progress = Dialer.Progress()
         let dialled = Result { () throws(TransportError) in
-            try dialer.dial(target.url, patience, &progress)
+            try dialer.dial(target.url, family: target.family, patience, &progress)
         }
         measurement.record(progress)
         switch dialled {

@@ -5,6 +5,10 @@ package struct Meters: Sendable {
     private let http: HTTPMeter
     private let transfer: TransferMeter
     private let loaded: LoadedMeter
+    private let dns: DNSMeter
+    private let tcp: TCPMeter
+    private let echo: EchoMeter
+    private let firstHop: FirstHopMeter
     private let timeout: Duration
 
     /// - Parameters:
@@ -15,19 +19,27 @@ package struct Meters: Sendable {
     ) {
         self.timeout = timeout
         http = HTTPMeter(dialer: dialer, bodyBytesMax: bodyBytesMax, userAgent: userAgent)
+        dns = DNSMeter(dialer: dialer)
+        tcp = TCPMeter(dialer: dialer)
+        echo = EchoMeter(dialer: dialer)
+        firstHop = FirstHopMeter()
         transfer = TransferMeter(dialer: dialer, userAgent: userAgent)
         loaded = LoadedMeter(dialer: dialer, userAgent: userAgent)
     }
 
     /// Measures `target` once; returns within its timeout whatever the network does.
+    ///
+    /// A train of packets takes its own time, by its options; the timeout is then for the lookup alone.
     package func measure(_ target: Target, interrupt: Interrupt? = nil) -> MeasurementOutcome {
         let patience = Patience(for: target.timeout ?? timeout, interrupt: interrupt)
         return switch target.method {
         case .http(let page): http.measure(page, patience)
+        case .dns(let question): dns.measure(question, patience)
+        case .tcp(let port): tcp.measure(port, patience)
+        case .echo(let host): echo.measure(host, lookup: patience)
+        case .firstHop(let gateway): firstHop.measure(gateway, interrupt)
         case .transfer(let target): transfer.measure(target, patience)
         case .loaded(let target): loaded.measure(target, patience)
-        case .dns, .tcp, .echo, .firstHop:
-            .notMeasured(reason: "this kind of target cannot be measured yet")
         }
     }
 }

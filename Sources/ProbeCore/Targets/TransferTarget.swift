@@ -1,3 +1,5 @@
+package import Transport
+
 /// An address to load from, or to load up to: `download+https://…`, `upload+https://…`.
 package struct TransferTarget: Sendable, Hashable {
     package enum Direction: String, Sendable, CaseIterable {
@@ -7,11 +9,14 @@ package struct TransferTarget: Sendable, Hashable {
 
     package let direction: Direction
     package let url: HTTPURL
+    /// Only addresses of this family are tried; nil for both.
+    package let family: AddressFamily?
     package let budget: TransferBudget
 
     init(_ text: inout TargetText) throws(TargetRefusal) {
         direction = text.scheme.hasPrefix("upload") ? .upload : .download
         url = try text.urlBehindPlus()
+        family = try text.takeFamily()
         budget = try TransferBudget(&text)
     }
 }
@@ -42,6 +47,8 @@ package struct LoadedTarget: Sendable, Hashable {
     package let direction: TransferTarget.Direction
     /// What loads the path.
     package let url: HTTPURL
+    /// Only addresses of this family are tried; nil for both.
+    package let family: AddressFamily?
     /// The path of something small on the same server, whose round trips are measured; nil for the root.
     package let smallPath: String?
     /// Its bytes are 1 GiB unless given: the load has to last for as long as round trips are measured.
@@ -51,6 +58,7 @@ package struct LoadedTarget: Sendable, Hashable {
 
     init(_ text: inout TargetText) throws(TargetRefusal) {
         url = try text.urlBehindPlus()
+        family = try text.takeFamily()
         direction =
             try text.takeChoice("direction", of: TransferTarget.Direction.self) ?? .download
         smallPath = text.take("small")

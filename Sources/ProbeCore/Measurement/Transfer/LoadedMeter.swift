@@ -42,7 +42,7 @@ package struct LoadedMeter: Sendable {
         var measurement = Measurement(startedAt: .now())
         let probe = RoundTripProbe(
             dialer: dialer, url: target.url.with(requestTarget: target.smallPath ?? "/"),
-            userAgent: userAgent)
+            family: target.family, userAgent: userAgent)
         var progress = Dialer.Progress()
         let idle: [RoundTripProbe.Sample]
         do throws(TransferFailure) {
@@ -172,7 +172,7 @@ package struct LoadedMeter: Sendable {
         var dialled = TransferDialer.Dialled()
         do throws(TransportError) {
             try TransferDialer(dialer: dialer).dial(
-                target.url, target.budget, patience, &dialled)
+                target.url, target.family, target.budget, patience, &dialled)
         } catch {
             return .failure(
                 .network(

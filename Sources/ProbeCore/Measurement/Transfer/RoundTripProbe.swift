@@ -5,6 +5,7 @@ internal import Transport
 struct RoundTripProbe: Sendable {
     let dialer: Dialer
     let url: HTTPURL
+    let family: AddressFamily?
     let userAgent: String
 
     /// One connection's round trips.
@@ -37,7 +38,7 @@ struct RoundTripProbe: Sendable {
                 if let address {
                     try dialer.dial(url, at: address, patience, &progress)
                 } else {
-                    try dialer.dial(url, patience, &progress)
+                    try dialer.dial(url, family: family, patience, &progress)
                 }
         } catch {
             throw TransferFailure(stage: progress.stage, cause: .transport(error))

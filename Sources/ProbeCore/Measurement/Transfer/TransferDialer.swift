@@ -20,10 +20,10 @@ struct TransferDialer: Sendable {
     ///
     /// - Throws: Why the first connection failed; `dialled` has its progress.
     func dial(
-        _ url: HTTPURL, _ budget: TransferBudget, _ patience: Patience,
+        _ url: HTTPURL, _ family: AddressFamily?, _ budget: TransferBudget, _ patience: Patience,
         _ dialled: inout Dialled
     ) throws(TransportError) {
-        let first = try dialer.dial(url, patience, &dialled.progress)
+        let first = try dialer.dial(url, family: family, patience, &dialled.progress)
         dialled.connections = [first]
         // Half of what is left when the transfer would take more than all of it.
         let left = patience.remaining

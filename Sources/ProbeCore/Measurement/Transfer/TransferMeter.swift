@@ -26,7 +26,7 @@ package struct TransferMeter: Sendable {
         var dialled = TransferDialer.Dialled()
         let failure: TransportError?
         do throws(TransportError) {
-            try dialer.dial(target.url, target.budget, patience, &dialled)
+            try dialer.dial(target.url, target.family, target.budget, patience, &dialled)
             failure = nil
         } catch {
             failure = error
