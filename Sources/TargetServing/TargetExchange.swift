@@ -57,9 +57,10 @@ struct TargetExchange {
         var taken = body.consume(received.span)
         received.removeFirst(taken)
         while !body.isComplete {
+            guard !body.isMalformed else { return false }
             let count = try connection.read(
                 into: &buffer, Patience(for: timeout, interrupt: interrupt))
-            guard count > 0, !body.isMalformed else { return false }
+            guard count > 0 else { return false }
             taken = body.consume(buffer.span.extracting(0..<count))
             received += buffer[taken..<count]
         }

@@ -286,21 +286,62 @@ import Transport
         }
     }
 
+    @Test func `an upload over TLS to a slow reader is ended in order`() throws {
+        try withTemporaryFolder { folder in
+            let certificates = try Certificates(in: folder, for: ["127.0.0.1"])
+            let server = try RawServer(connections: 2) { connection, patience in
+                try connection.acceptTLS(certificates.serverTLS, patience)
+                var received = try connection.readHead(patience).rest
+                var buffer = [UInt8](repeating: 0, count: 64 * 1024)
+                let end = Array("\r\n0\r\n\r\n".utf8)
+                while !received.suffix(end.count).elementsEqual(end) {
+                    patience.interrupt?.sleep(for: .milliseconds(1))
+                    let count = try connection.read(into: &buffer, patience)
+                    received = received.suffix(end.count) + buffer.prefix(count)
+                }
+                try connection.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", patience)
+            }
+            let found = try measure(
+                "upload+\(server.secureURL) max-time=300ms connections=2 max-bytes=16GiB",
+                authorityFile: certificates.authorityFile)
+            #expect(found.failure == nil, "\(String(describing: found.failure))")
+            #expect(try number("bytes", of: found) > 0)
+        }
+    }
+
+    @Test(arguments: ["download", "upload"])
+    func `an interrupt in the middle ends a transfer, and nothing is told of the target`(
+        direction: String
+    ) throws {
+        let interrupt = try Interrupt()
+        let server = try RawServer { connection, patience in
+            _ = try connection.readHead(patience)
+            interrupt.trigger()
+            let piece = String(repeating: "x", count: 65536)
+            try connection.write("HTTP/1.1 200 OK\r\n\r\n", patience)
+            while true { try connection.write(piece, patience) }
+        }
+        try expectNotMeasured("\(direction)+\(server.url) connections=1", interrupt)
+    }
+
     @Test(arguments: ["download", "upload", "loaded"])
-    func `an interrupt ends a transfer, and nothing is told of the target`(kind: String) throws {
+    func `a probe that ends begins no transfer`(kind: String) throws {
         let target = try LocalTarget()
         defer { target.stop() }
+        let interrupt = try Interrupt()
+        interrupt.trigger()
+        try expectNotMeasured("\(kind)+\(target.httpURL)/bytes/1000000000000", interrupt)
+    }
+
+    /// Fails the test when the target was measured, or when the time was used up.
+    private func expectNotMeasured(_ target: String, _ interrupt: Interrupt) throws {
         let resolver = Resolver()
         defer { resolver.shutDown() }
         let meters = Meters(
             dialer: Dialer(resolver: resolver, tls: try TLSContext.client()),
             timeout: .seconds(60), bodyBytesMax: 1 << 20, userAgent: "test")
-        let interrupt = try Interrupt()
-        interrupt.trigger()
         let outcome = meters.measure(
-            try Target(
-                "\(kind)+\(target.httpURL)/bytes/1000000000000 max-time=60s max-bytes=16GiB"),
-            interrupt: interrupt)
+            try Target("\(target) max-time=60s max-bytes=16GiB"), interrupt: interrupt)
         guard case .notMeasured = outcome else {
             Issue.record("it was measured")
             return

@@ -29,7 +29,8 @@ package struct Meters: Sendable {
 
     /// Measures `target` once; returns within its timeout whatever the network does.
     ///
-    /// A train of packets takes its own time, by its options; the timeout is then for the lookup alone.
+    /// A train of packets takes its own time, by its options; the timeout is then for the lookup alone. A
+    /// transfer's own time is added to the timeout, unless the target sets one, which is then for the whole.
     package func measure(_ target: Target, interrupt: Interrupt? = nil) -> MeasurementOutcome {
         let patience = Patience(for: target.timeout ?? timeout, interrupt: interrupt)
         return switch target.method {
@@ -38,8 +39,16 @@ package struct Meters: Sendable {
         case .tcp(let port): tcp.measure(port, patience)
         case .echo(let host): echo.measure(host, lookup: patience)
         case .firstHop(let gateway): firstHop.measure(gateway, interrupt)
-        case .transfer(let target): transfer.measure(target, patience)
-        case .loaded(let target): loaded.measure(target, patience)
+        case .transfer(let load):
+            transfer.measure(load, self.patience(for: target, load.budget, interrupt))
+        case .loaded(let load):
+            loaded.measure(load, self.patience(for: target, load.budget, interrupt))
         }
+    }
+
+    private func patience(
+        for target: Target, _ budget: TransferBudget, _ interrupt: Interrupt?
+    ) -> Patience {
+        Patience(for: target.timeout ?? timeout + budget.duration, interrupt: interrupt)
     }
 }

@@ -20,7 +20,7 @@ package struct TransferMeter: Sendable {
         self.userAgent = userAgent
     }
 
-    /// Measures `target` once; returns within the patience, and ``answerPatience`` of it are for the answers.
+    /// Measures `target` once; returns within the patience whatever the network does.
     package func measure(_ target: TransferTarget, _ patience: Patience) -> MeasurementOutcome {
         var measurement = Measurement(startedAt: .now())
         var dialled = TransferDialer.Dialled()
