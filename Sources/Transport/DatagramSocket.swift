@@ -98,11 +98,6 @@ package final class DatagramSocket {
         unsafe SocketAddress.ofSocket(descriptor) { unsafe getsockname($0, $1, $2) }
     }
 
-    /// The address connected to; nil when there is none.
-    package var remoteAddress: SocketAddress? {
-        unsafe SocketAddress.ofSocket(descriptor) { unsafe getpeername($0, $1, $2) }
-    }
-
     /// The address of this machine that packets to `address` leave from; nothing is sent.
     package static func sourceAddress(
         towards address: SocketAddress

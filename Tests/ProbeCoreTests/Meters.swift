@@ -12,14 +12,23 @@ func measure(
 ) throws -> Measurement {
     let resolver = Resolver()
     defer { resolver.shutDown() }
-    let meters = Meters(
-        dialer: Dialer(
-            resolver: resolver, tls: try TLSContext.client(authorityFile: authorityFile)),
-        timeout: timeout, bodyBytesMax: bodyBytesMax, userAgent: "test")
+    let meters = try makeMeters(
+        resolver, timeout: timeout, bodyBytesMax: bodyBytesMax, authorityFile: authorityFile)
     switch meters.measure(try Target(target)) {
     case .measured(let measurement): return measurement
     case .notMeasured(let reason): throw NotMeasured(reason: reason)
     }
+}
+
+/// Meters with the defaults of a test.
+func makeMeters(
+    _ resolver: Resolver = Resolver(), timeout: Duration = .seconds(20),
+    bodyBytesMax: Int = 16 << 20, authorityFile: String? = nil
+) throws -> Meters {
+    Meters(
+        dialer: Dialer(
+            resolver: resolver, tls: try TLSContext.client(authorityFile: authorityFile)),
+        timeout: timeout, bodyBytesMax: bodyBytesMax, userAgent: "test")
 }
 
 struct NotMeasured: Error {

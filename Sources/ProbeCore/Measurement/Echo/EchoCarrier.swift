@@ -58,8 +58,7 @@ struct ICMPEchoCarrier: EchoCarrier {
     ) {
         self.socket = socket
         self.payload = payload
-        // The system sends to itself for the unspecified address, and says so.
-        self.host = socket.remoteAddress ?? host
+        self.host = host
         // A ping socket has its identifier from the system.
         identifier =
             switch socket.kind {

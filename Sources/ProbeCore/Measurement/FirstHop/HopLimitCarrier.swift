@@ -16,7 +16,7 @@ struct HopLimitCarrier: EchoCarrier {
     static let packetsMax = 5
     /// Addresses that nobody has (RFC 5737, RFC 3849): the packets never get beyond the gateway.
     static func nowhere(_ family: AddressFamily) -> String {
-        family == .ipv4 ? "192.0.2.1" : "2001:db8::1"
+        family == .ipv4 ? "203.0.113.1" : "2001:db8::1"
     }
 
     init(
