@@ -232,8 +232,8 @@ let package = Package(
             "IngestCore",
             [
                 "Blocks", "Bus", "EventParsing", "Gzip", "NATSClient", "OwnedThreads",
-                "PrivateServers", "ServiceKit", "Telemetry", "TestKit", "Transport", .logging,
-                .nioCore, .nioPosix, .nioSSL,
+                "PrivateServers", "ProbeCore", "ServiceKit", "Telemetry", "TestKit", "Transport",
+                .logging, .nioCore, .nioPosix, .nioSSL,
             ]),
         tests(
             "Recount",
@@ -276,8 +276,8 @@ let package = Package(
         tests(
             "ProbeCore",
             [
-                "Gzip", "OwnedThreads", "ServiceKit", "TargetServing", "Telemetry", "TestKit",
-                "Transport", .logging,
+                "Gzip", "OwnedThreads", "PrivateServers", "ServiceKit", "TargetServing",
+                "Telemetry", "TestKit", "Transport", "probe", .logging,
             ]),
     ],
     cxxLanguageStandard: .cxx17

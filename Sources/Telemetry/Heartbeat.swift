@@ -25,7 +25,9 @@ package struct Heartbeat: Hashable, Sendable, Codable {
     package var spoolOldestAgeSeconds: Double?
     /// Events dropped since the probe's start.
     package var drops: Int64?
+    /// What has to be added to the probe's wall clock for the server's time (as in RFC 5905, section 8).
     package var clockOffsetMilliseconds: Double?
+    /// How far off ``clockOffsetMilliseconds`` may be.
     package var clockUncertaintyMilliseconds: Double?
     package var cpuPercent: Double?
     package var memoryBytes: Int64?

@@ -16,7 +16,7 @@ import Testing
         try await withIngest { ingest in
             let document = try ingest.description()
             let paths = try #require(document["paths"]).members
-            #expect(paths.count == 7)
+            #expect(paths.count == 8)
             let all = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
             for (path, item) in paths {
                 for method in all {
@@ -69,8 +69,8 @@ import Testing
         let names = document["paths"]?.members.values.flatMap { item in
             item.members.values.compactMap { $0["operationId"]?.string }
         }
-        #expect(Set(names ?? []).count == 10)
-        #expect(names?.count == 10)
+        #expect(Set(names ?? []).count == 12)
+        #expect(names?.count == 12)
     }
 
     @Test func `every code is described with its status, and every described code exists`()
@@ -185,6 +185,11 @@ import Testing
             for path in ["/health", "/ready", "/openapi.json"] {
                 try Self.check(ingest.get(path), path: path, method: "get", document)
             }
+            let time = "/api/v1/time"
+            let client = try ingest.connect()
+            try client.send(ingest.head("GET", time, length: 0, type: nil))
+            try Self.check(client.response(), path: time, method: "get", document)
+            try Self.check(ingest.get(time), path: time, method: "get", document)
             let bodies = [
                 #"{"client_id":"a","ts_ms":1}"#, #"{"client_id":"a","ts_ms":-1}"#,
                 #"{"client_id":"a"}"#, #"{"client_id":"","ts_ms":1}"#, "[]", "{",

@@ -24,13 +24,13 @@ import Transport
             spool = try Spool(stateFolder: folder, logger: silentLogger)
             numbering = EventNumbering(
                 clientID: "client", session: UniqueID(high: 1, low: 2), context: NetworkContext(),
-                resolver: ResolverAddress(files: []), spool: spool)
+                resolver: ResolverAddress(files: []), spool: spool, clock: machineClock())
             for _ in 0..<backlog { numbering.add(Self.measurement, of: "http://target/") }
             delivery = Delivery(
                 servers: try servers.map { try $0.url }, spool: spool,
                 dialer: Dialer(resolver: resolver, tls: try TLSContext.client()),
                 token: try token ?? TokenSource(text: "secret"), userAgent: "test", pace: pace,
-                counters: counters, logger: silentLogger)
+                reference: machineClock(), counters: counters, logger: silentLogger)
         }
 
         deinit {
@@ -193,7 +193,7 @@ import Transport
             .answer(
                 202,
                 body: #"{"status":"ok","accepted":2,"rejected":[{"index":1,"error":"#
-                    + #""invalid_timestamp","message":"too old"},{"index":99,"error":"x"}]}"#)
+                    + #""invalid_measurement","message":"no"},{"index":99,"error":"x"}]}"#)
         }
         defer { ingest.stop() }
         let setup = try Setup([ingest])

@@ -14,9 +14,9 @@ import Testing
     @Test func `what was not measured is absent`() {
         #expect(
             text(event)
-                == #"{"schema_version":1,"event_id":"550e8400-e29b-41d4-a716-446655440000","#
+                == #"{"ts_ms":1703347200000,"schema_version":1,"event_id":"550e8400-e29b-41d4-a716-446655440000","#
                 + #""client_id":"probe-001","target":"https://api.example.com","#
-                + #""ts_ms":1703347200000,"timing_measurements":{},"error_stage":null}"#)
+                + #""timing_measurements":{},"error_stage":null}"#)
     }
 
     @Test func `everything that is known is written under its name`() throws {

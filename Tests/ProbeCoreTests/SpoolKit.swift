@@ -3,6 +3,7 @@ import Logging
 import ProbeCore
 import Telemetry
 import TestKit
+import Transport
 
 @testable import ProbeCore
 
@@ -27,7 +28,26 @@ func spoolEvent(
     let filling = [UInt8](repeating: UInt8(ascii: "x"), count: max(0, jsonBytes - text.utf8.count))
     return SpooledEvent(
         session: UniqueID(high: 0, low: session), number: number,
-        measuredAtMilliseconds: measuredAt, json: Array(text.utf8) + filling)
+        time: EventTime(
+            milliseconds: measuredAt, isReference: true,
+            boottime: BoottimeInstant(nanoseconds: 0), boot: nil),
+        json: Array(text.utf8) + filling)
+}
+
+/// A moment at which ingest's time is known exactly.
+func reading(_ milliseconds: Int64) -> ClockReading {
+    let start = BoottimeInstant(nanoseconds: 0)
+    return ClockReading(
+        moment: MeasurementMoment(wallNanoseconds: milliseconds * 1_000_000, boottime: start),
+        boot: nil,
+        estimate: ClockEstimate(
+            offsetNanoseconds: milliseconds * 1_000_000, halfWidthNanoseconds: 0, from: start,
+            until: start))
+}
+
+/// A clock that keeps nothing and knows no more than the machine.
+func machineClock() -> ReferenceClock {
+    ReferenceClock(stateFolder: nil, counters: ProbeCounters(), logger: silentLogger)
 }
 
 /// What an event is called, whatever it holds.
@@ -52,6 +72,14 @@ struct EventName: Hashable, Comparable, CustomStringConvertible {
 }
 
 extension Spool {
+    func take(_ request: SpoolRequest, nowMilliseconds: Int64) -> SpooledBatch {
+        take(request, at: reading(nowMilliseconds))
+    }
+
+    func tick(nowMilliseconds: Int64) {
+        tick(at: reading(nowMilliseconds))
+    }
+
     /// Everything that waits, taken and given back.
     func waiting() -> [SpooledEvent] {
         let batch = take(SpoolRequest(countMax: .max, bytesMax: .max), nowMilliseconds: testNow)

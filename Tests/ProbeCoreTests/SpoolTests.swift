@@ -29,7 +29,7 @@ import Transport
         let reopened = try open()
         #expect(reopened.waiting() == events)
         #expect(reopened.status.depth == 20)
-        #expect(reopened.status.oldestMeasuredAtMilliseconds == testNow - 1)
+        #expect(reopened.status.oldest?.milliseconds == testNow - 1)
     }
 
     @Test func `a restart goes on behind the old session`() throws {
@@ -272,9 +272,11 @@ import Transport
         var limits = SpoolLimits()
         limits.memoryCountMax = 3
         let spool = try Spool(stateFolder: nil, limits: limits, logger: silentLogger)
+        let clock = machineClock()
         let reporter = HeartbeatReporter(
             servers: [try HTTPURL("http://127.0.0.1:1/")],
             constant: Heartbeat(clientID: "client", sentAtMilliseconds: 0), spool: spool,
+            clock: clock,
             dialer: Dialer(resolver: resolver, tls: try TLSContext.client()),
             token: try TokenSource(text: nil), userAgent: "test", counters: ProbeCounters(),
             logger: silentLogger)
@@ -282,9 +284,16 @@ import Transport
         #expect(empty.spoolDepth == 0)
         #expect(empty.spoolOldestAgeSeconds == nil)
         #expect(empty.drops == 0)
-        let hourAgo = WallClock.nowMilliseconds() - 3_600_000
-        for number in 1...5 {
-            spool.append(spoolEvent(UInt64(number), measuredAt: hourAgo + Int64(number)))
+        let now = clock.reading()
+        let hourAgo = BoottimeInstant(
+            nanoseconds: now.moment.boottime.nanoseconds - 3_600_000_000_000)
+        for number in 1...5 as ClosedRange<UInt64> {
+            // Whatever the wall clock says.
+            let time = EventTime(
+                milliseconds: 0, isReference: false, boottime: hourAgo, boot: now.boot)
+            spool.append(
+                SpooledEvent(
+                    session: UniqueID(high: 0, low: 1), number: number, time: time, json: []))
         }
         let full = reporter.heartbeat()
         #expect(full.spoolDepth == 3)

@@ -47,11 +47,12 @@ import Transport
             let delivery = Delivery(
                 servers: [try ingest.url], spool: spool, dialer: dialer,
                 token: try TokenSource(text: "secret"), userAgent: "test", pace: pace,
-                counters: counters, logger: silentLogger, clock: { moment.withLock { $0 } })
+                reference: machineClock(), counters: counters, logger: silentLogger,
+                clock: { moment.withLock { $0 } })
             let session = UniqueID(high: 0, low: UInt64(run))
             let numbering = EventNumbering(
                 clientID: "client", session: session, context: NetworkContext(),
-                resolver: ResolverAddress(files: []), spool: spool)
+                resolver: ResolverAddress(files: []), spool: spool, clock: machineClock())
             var number: UInt64 = 0
             for _ in 0..<Int.random(in: 5...40, using: &random) {
                 for _ in 0..<Int.random(in: 0...12, using: &random) {

@@ -335,8 +335,9 @@ final class ConnectionHandler: ChannelInboundHandler, ChannelOutboundHandler {
             return
         }
         let post = Post(
-            caller: request.caller, receivedAtMilliseconds: wallClockMilliseconds(),
-            endedAt: .now(), byteCount: exchange.receivedByteCount, publisher: publisher,
+            caller: request.caller, headReadAtMicroseconds: exchange.headReadAtMicroseconds,
+            receivedAtMilliseconds: wallClockMilliseconds(), endedAt: .now(),
+            byteCount: exchange.receivedByteCount, publisher: publisher,
             receipt: loop.receipt(for: exchange))
         let result =
             exchange.route == .heartbeats

@@ -16,6 +16,8 @@ final class Exchange {
     var heldByteCount = 0
     /// Whether another request may follow.
     var keepsAlive: Bool
+    /// The server's clock when the head was read, Unix microseconds; 0 where no answer tells it.
+    let headReadAtMicroseconds: Int64
     var caller: Caller?
     /// The client of the first event, for the access log.
     var client: String?
@@ -28,6 +30,7 @@ final class Exchange {
         self.head = head
         self.route = route
         beganAt = moment
+        headReadAtMicroseconds = route == .heartbeats ? wallClockMicroseconds() : 0
         // The decoder reads nothing behind what may change the protocol, although it never does here.
         keepsAlive =
             head.isKeepAlive && head.method != .CONNECT && !head.headers.contains(name: "upgrade")

@@ -71,8 +71,8 @@ struct API: Sendable {
         guard route != .other else {
             return refusal(
                 .notFound,
-                "there is no such path; there are POST /events, POST /heartbeats, GET /health, "
-                    + "GET /ready and GET /openapi.json")
+                "there is no such path; there are POST /events, POST /heartbeats, GET /api/v1/time, "
+                    + "GET /health, GET /ready and GET /openapi.json")
         }
         guard route.methods.contains(head.method) else {
             let methods = route.methods.map(\.rawValue).joined(separator: ", ")
@@ -86,19 +86,31 @@ struct API: Sendable {
         case .health: return .refused(Answer(health.liveness()))
         case .ready: return .refused(Answer(health.readiness()))
         case .openAPI: return .refused(openAPI)
+        case .time: return admitQuestion(head, &identity)
         case .events, .heartbeats, .other: return admitPost(head, route, &identity, now)
         }
+    }
+
+    /// Answers with the server's clock: to any role, and at no cost for the rates, as nothing is stored.
+    private func admitQuestion(
+        _ head: HTTPRequestHead, _ identity: inout ConnectionIdentity
+    ) -> Admission {
+        let headReadAt = wallClockMicroseconds()
+        guard identity.identify(head) != nil else { return refusalOfUnknown }
+        return .refused(.time(headReadAtMicroseconds: headReadAt))
+    }
+
+    private var refusalOfUnknown: Admission {
+        refusal(
+            .unauthorized,
+            "give a valid token: Authorization: Bearer TOKEN, as made by 'qoectl token create'")
     }
 
     private func admitPost(
         _ head: HTTPRequestHead, _ route: Route, _ identity: inout ConnectionIdentity,
         _ now: NIODeadline
     ) -> Admission {
-        guard let caller = identity.identify(head) else {
-            return refusal(
-                .unauthorized,
-                "give a valid token: Authorization: Bearer TOKEN, as made by 'qoectl token create'")
-        }
+        guard let caller = identity.identify(head) else { return refusalOfUnknown }
         guard caller.role == .probe else {
             return refusal(
                 .forbidden,
@@ -192,9 +204,14 @@ struct API: Sendable {
 
 /// The server's clock, Unix milliseconds.
 func wallClockMilliseconds() -> Int64 {
+    wallClockMicroseconds() / 1000
+}
+
+/// The server's clock, Unix microseconds.
+func wallClockMicroseconds() -> Int64 {
     var moment = timespec()
     clock_gettime(CLOCK_REALTIME, &moment)
-    return Int64(moment.tv_sec) * 1000 + Int64(moment.tv_nsec) / 1_000_000
+    return Int64(moment.tv_sec) * 1_000_000 + Int64(moment.tv_nsec) / 1000
 }
 
 /// A field's value; the decoder leaves the blanks behind it, which are no part of it (RFC 9112, section 5.1).

@@ -35,6 +35,9 @@ struct Answer {
 
     var status: HTTPResponseStatus
     var body: Body
+    /// When the request's head was read, Unix microseconds, of an answer that tells so and when it is written; these
+    /// members end the body, which is open so far.
+    var headReadAtMicroseconds: Int64?
     var headers: [(String, String)] = []
     /// Why the request was refused, for the access log.
     var code: RejectionCode?
@@ -110,10 +113,24 @@ struct Answer {
     }
 
     /// The answer to a durable heartbeat.
-    static func heartbeat(receivedAtMilliseconds: Int64) -> Answer {
-        Answer(
-            status: .accepted,
-            body: "{\"status\":\"ok\",\"recv_ts_ms\":\(receivedAtMilliseconds)}\n")
+    ///
+    /// - Parameters:
+    ///   - receivedAtMilliseconds: When the body was whole.
+    ///   - headReadAtMicroseconds: When the head was read.
+    static func heartbeat(
+        receivedAtMilliseconds: Int64, headReadAtMicroseconds: Int64
+    ) -> Answer {
+        var answer = Answer(
+            status: .accepted, body: "{\"status\":\"ok\",\"recv_ts_ms\":\(receivedAtMilliseconds)")
+        answer.headReadAtMicroseconds = headReadAtMicroseconds
+        return answer
+    }
+
+    /// The server's clock.
+    static func time(headReadAtMicroseconds: Int64) -> Answer {
+        var answer = Answer(status: .ok, body: "{\"status\":\"ok\"")
+        answer.headReadAtMicroseconds = headReadAtMicroseconds
+        return answer
     }
 
     init(_ response: HealthResponse) {

@@ -35,7 +35,8 @@ final class AnswerBytes {
     func write(
         _ answer: Answer, closes: Bool, isHTTP10: Bool, isHEAD: Bool, to buffer: inout ByteBuffer
     ) -> Int {
-        let bodyByteCount = answer.body.byteCount
+        let times = answer.headReadAtMicroseconds.map(Self.times) ?? ""
+        let bodyByteCount = answer.body.byteCount + times.utf8.count
         buffer.writeBytes(start(answer.status))
         buffer.writeString(String(bodyByteCount))
         for (name, value) in answer.headers {
@@ -60,7 +61,13 @@ final class AnswerBytes {
             buffer.writeString(String(receivedAt))
             buffer.writeStaticString(Answer.Body.storedEnd)
         }
+        buffer.writeString(times)
         return bodyByteCount
+    }
+
+    /// The end of a body by which the client can compare its clock with the server's.
+    private static func times(headReadAt moment: Int64) -> String {
+        ",\"server_recv_us\":\(moment),\"server_send_us\":\(wallClockMicroseconds())}\n"
     }
 
     private func start(_ status: HTTPResponseStatus) -> [UInt8] {

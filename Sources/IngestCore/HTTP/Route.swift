@@ -5,6 +5,8 @@ internal import NIOHTTP1
 enum Route: String, CaseIterable {
     case events
     case heartbeats
+    /// The server's clock, for whoever compares it with its own.
+    case time
     case health
     case ready
     /// The description of the API.
@@ -17,6 +19,7 @@ enum Route: String, CaseIterable {
         switch self {
         case .events: ["/events", "/api/v1/events"]
         case .heartbeats: ["/heartbeats", "/api/v1/heartbeats"]
+        case .time: ["/api/v1/time"]
         case .health: ["/health"]
         case .ready: ["/ready"]
         case .openAPI: ["/openapi.json"]
@@ -40,8 +43,16 @@ enum Route: String, CaseIterable {
     var methods: [HTTPMethod] {
         switch self {
         case .events, .heartbeats: [.POST]
-        case .health, .ready, .openAPI: [.GET, .HEAD]
+        case .time, .health, .ready, .openAPI: [.GET, .HEAD]
         case .other: []
+        }
+    }
+
+    /// Whether it answers only those who have proved who they are.
+    var needsCaller: Bool {
+        switch self {
+        case .events, .heartbeats, .time: true
+        case .health, .ready, .openAPI, .other: false
         }
     }
 }

@@ -9,6 +9,8 @@ internal import Telemetry
 /// One request's body on its way to the bus.
 struct Post {
     let caller: Caller
+    /// Of a heartbeat, whose answer tells it.
+    let headReadAtMicroseconds: Int64
     let receivedAtMilliseconds: Int64
     /// When the body was whole.
     let endedAt: NIODeadline
@@ -129,7 +131,9 @@ final class EventIntake {
             post.publisher.commit(post.receipt, wakes: false)
             let whenStored = { [metrics = api.metrics] in
                 metrics.countDurableHeartbeat(after: .now() - post.endedAt)
-                return Answer.heartbeat(receivedAtMilliseconds: post.receivedAtMilliseconds)
+                return Answer.heartbeat(
+                    receivedAtMilliseconds: post.receivedAtMilliseconds,
+                    headReadAtMicroseconds: post.headReadAtMicroseconds)
             }
             return Result(step: .published(whenStored), client: client)
         }

@@ -12,13 +12,24 @@ extension OpenAPIDocument {
         switch route {
         case .events: responses.append((202, eventsAccepted))
         case .heartbeats:
-            let answer = Answer.heartbeat(receivedAtMilliseconds: nowMilliseconds)
+            let answer = Answer.heartbeat(
+                receivedAtMilliseconds: nowMilliseconds,
+                headReadAtMicroseconds: wallClockMicroseconds())
             responses.append(
                 (
                     202,
                     content(
                         "The heartbeat is durable.", .reference("schemas", "HeartbeatAccepted"),
                         [("heartbeat", body(answer))])
+                ))
+        case .time:
+            let answer = Answer.time(headReadAtMicroseconds: wallClockMicroseconds())
+            responses.append(
+                (
+                    200,
+                    content(
+                        "The server's clock.", .reference("schemas", "Time"),
+                        [("time", body(answer))])
                 ))
         case .health:
             responses.append(
@@ -181,7 +192,8 @@ extension Route {
             switch code {
             case .notFound, .methodNotAllowed: false
             case .invalidRequest, .requestTimeout, .headersTooLarge: self != .other
-            case .invalidTimestamp, .unauthorized, .forbidden, .payloadTooLarge,
+            case .unauthorized: needsCaller
+            case .invalidTimestamp, .forbidden, .payloadTooLarge,
                 .unsupportedMediaType, .rateLimitExceeded, .serviceUnavailable:
                 self == .events || self == .heartbeats
             case .invalidSchemaVersion, .invalidEventID, .invalidMeasurement: self == .events

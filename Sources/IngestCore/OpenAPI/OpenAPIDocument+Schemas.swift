@@ -25,8 +25,10 @@ extension OpenAPIDocument {
             ),
             (
                 "HeartbeatAccepted",
-                Self.object([("status", ["const": "ok"]), ("recv_ts_ms", Self.instant)])
+                Self.object(
+                    [("status", ["const": "ok"]), ("recv_ts_ms", Self.instant)] + Self.times)
             ),
+            ("Time", Self.object([("status", ["const": "ok"])] + Self.times)),
             (
                 "Health",
                 Self.object([("status", ["const": "ok"]), ("version", ["type": "string"])])
@@ -205,6 +207,26 @@ extension OpenAPIDocument {
     private static let instant: JSONNode = [
         "type": "integer", "format": "int64",
         "description": "When it was received by the server's clock, Unix milliseconds.",
+    ]
+
+    /// By which a client can compare its clock with the server's.
+    private static let times: [(String, JSONNode)] = [
+        (
+            "server_recv_us",
+            [
+                "type": "integer", "format": "int64",
+                "description":
+                    "When the request's head was read by the server's clock, Unix microseconds.",
+            ]
+        ),
+        (
+            "server_send_us",
+            [
+                "type": "integer", "format": "int64",
+                "description":
+                    "When the answer was written by the server's clock, Unix microseconds.",
+            ]
+        ),
     ]
 
     private static let uuid = uuid("string")

@@ -85,7 +85,8 @@ package struct OpenAPIDocument {
                 [
                     "type": "http", "scheme": "bearer", "bearerFormat": "qoe_<id>_<secret>",
                     "description": """
-                    A token of the role probe, made by 'qoectl token create', for the clients that it names.
+                    A token, made by 'qoectl token create'. Posting needs one of the role probe, for the clients that \
+                    it names.
                     """,
                 ]
             )
@@ -109,9 +110,9 @@ package struct OpenAPIDocument {
     private func security(_ route: Route) -> JSONNode {
         let needsCertificate = configuration.tls?.requiresClientCertificate == true
         guard configuration.tls?.clientCAFile != nil else {
-            return route.isPosted ? [[Self.bearer: []]] : []
+            return route.needsCaller ? [[Self.bearer: []]] : []
         }
-        guard route.isPosted else { return needsCertificate ? [[Self.mutualTLS: []]] : [] }
+        guard route.needsCaller else { return needsCertificate ? [[Self.mutualTLS: []]] : [] }
         let token: JSONNode =
             needsCertificate ? [Self.bearer: [], Self.mutualTLS: []] : [Self.bearer: []]
         return [token, [Self.mutualTLS: []]]
@@ -202,6 +203,7 @@ extension Route {
         switch self {
         case .events: "Takes one event or a batch, and answers when they are durable."
         case .heartbeats: "Takes what a probe says about itself."
+        case .time: "Tells the server's clock, to any valid token."
         case .health: "Says that the process lives."
         case .ready: "Says whether events can be stored, and what is missing."
         case .openAPI: "This document."

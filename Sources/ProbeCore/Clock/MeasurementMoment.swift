@@ -38,4 +38,9 @@ package struct MeasurementMoment: Sendable, Hashable {
 
     /// The wall clock, Unix milliseconds.
     package var wallMilliseconds: Int64 { wallNanoseconds / 1_000_000 }
+
+    /// The wall clock less the clock since boot, nanoseconds: changes only when the wall clock is set.
+    package var wallAheadNanoseconds: Int64 {
+        wallNanoseconds.subtractingReportingOverflow(boottime.nanoseconds).partialValue
+    }
 }

@@ -25,6 +25,8 @@ package final class Delivery {
         let batch: SpooledBatch
         /// Whether a server may have stored it without our knowing.
         var mayBeStored = false
+        /// Whether it was posted by an earlier run alone, which may have known the time or not.
+        var isOfEarlierRun = false
     }
 
     /// How long events may gather, so that many targets make one post.
@@ -35,6 +37,8 @@ package final class Delivery {
     private static let postTimeout = Duration.seconds(10)
     /// The pause when only a person can help, such as with a token that is not known.
     private static let misconfiguredPause = Duration.seconds(60)
+    /// A correction by less does not make an acceptable time of one that was refused.
+    private static let correctionMillisecondsMin: Int64 = 1000
 
     private let urls: [HTTPURL]
     private let spool: Spool
@@ -43,6 +47,8 @@ package final class Delivery {
     private let counters: ProbeCounters
     private let logger: Logger
     private let pace: Pace
+    private let reference: ReferenceClock
+    private let synchroniser: TimeSynchroniser?
     private let clock: () -> MonotonicInstant
     private var rotation: EndpointRotation
     private var budget: DrainBudget
@@ -56,10 +62,13 @@ package final class Delivery {
 
     /// - Parameters:
     ///   - servers: The base addresses of ingest, in the order of preference, at least one.
+    ///   - reference: The time of day.
+    ///   - synchroniser: Asks for it before the first post to a server, and now and then; nil to leave it to others.
     ///   - clock: What pauses and rates go by; how long a post takes is the system's own.
     package init(
         servers: [HTTPURL], spool: Spool, dialer: Dialer, token: TokenSource, userAgent: String,
-        pace: Pace = Pace(), counters: ProbeCounters, logger: Logger,
+        pace: Pace = Pace(), reference: ReferenceClock, synchroniser: TimeSynchroniser? = nil,
+        counters: ProbeCounters, logger: Logger,
         clock: @escaping () -> MonotonicInstant = MonotonicInstant.now
     ) {
         urls = servers.map { $0.with(requestTarget: $0.path(appending: "/api/v1/events")) }
@@ -69,7 +78,11 @@ package final class Delivery {
         boundary = FreshnessBoundary(position: spool.endPosition)
         batchCount = pace.batchCountMax
         let underWay = spool.takeUnderWay()
-        if !underWay.isEmpty { pending = [Pending(batch: underWay, mayBeStored: true)] }
+        if !underWay.isEmpty {
+            pending = [Pending(batch: underWay, mayBeStored: true, isOfEarlierRun: true)]
+        }
+        self.reference = reference
+        self.synchroniser = synchroniser
         self.spool = spool
         self.token = token
         self.pace = pace
@@ -99,6 +112,7 @@ package final class Delivery {
         switch rotation.next(at: now) {
         case .wait(let moment): return moment
         case .use(let index):
+            guard learnTime(from: index, at: now, interrupt) else { return now }
             guard let next = takeNext(at: now) else { return now.advanced(by: Self.gatherFor) }
             let isFull = next.batch.count >= batchCount || !pending.isEmpty
             let hasDelivered = post(next, to: index, interrupt)
@@ -107,14 +121,35 @@ package final class Delivery {
         }
     }
 
+    /// Asks a server for its time when that is due; false when the server did not answer and nothing should be posted
+    /// before it does, as ingest refuses events that are hours off.
+    private func learnTime(
+        from index: Int, at now: MonotonicInstant, _ interrupt: Interrupt?
+    ) -> Bool {
+        guard let synchroniser, synchroniser.isDue(index) else { return true }
+        let outcome = synchroniser.synchronise(
+            with: index, over: posters[index], interrupt: interrupt)
+        guard case .mustWait(let reason) = outcome else { return true }
+        rotation.failed(index, at: now, waitAtLeast: nil, using: &generator)
+        tellFailure(index, reason)
+        return false
+    }
+
     /// The batch to post again, or another; nil when there is nothing to post.
     private func takeNext(at now: MonotonicInstant) -> Pending? {
-        if !pending.isEmpty { return pending.removeFirst() }
+        if !pending.isEmpty {
+            var next = pending.removeFirst()
+            if next.isOfEarlierRun {
+                next = Pending(
+                    batch: next.batch.corrected(by: reference.reading()), mayBeStored: true)
+            }
+            return next
+        }
         let request = SpoolRequest(
             countMax: batchCount, bytesMax: pace.batchBytesMax,
             backlogMax: budget.allowance(at: now), freshFrom: boundary.position,
             order: pace.drainOrder)
-        let batch = spool.take(request, nowMilliseconds: WallClock.nowMilliseconds())
+        let batch = spool.take(request, at: reference.reading())
         budget.spend(batch.backlogCount)
         guard !batch.isEmpty else { return nil }
         // Those of a batch that is pending are noted already: no other is taken before it has gone.
@@ -141,7 +176,7 @@ package final class Delivery {
             verdict = .after(
                 status: answer.status,
                 retryAfter: answer.head.value(of: "retry-after").flatMap {
-                    RetryAfter.duration($0, nowMilliseconds: WallClock.nowMilliseconds())
+                    RetryAfter.duration($0, nowMilliseconds: reference.reading().unixMilliseconds)
                 },
                 answer: IngestAnswer(body: answer.body), isCompressed: body.isCompressed)
             reason = "answered \(answer.status)"
@@ -149,29 +184,27 @@ package final class Delivery {
             verdict = .unavailable(waitAtLeast: nil)
             reason = error.message
         }
-        return act(on: verdict, next, index, reason)
+        return act(on: verdict, next, index, reason, interrupt)
     }
 
     private func act(
-        on verdict: DeliveryVerdict, _ posted: Pending, _ index: Int, _ reason: String
+        on verdict: DeliveryVerdict, _ posted: Pending, _ index: Int, _ reason: String,
+        _ interrupt: Interrupt?
     ) -> Bool {
         let now = clock()
         let batch = posted.batch
         switch verdict {
         case .delivered(let rejected):
-            finish(batch, rejected, index)
-            return true
+            return finish(batch, rejected, index, interrupt)
         case .refused(let rejected, let code):
             logger.error(
                 "ingest refused a whole batch for good",
                 metadata: ["code": "\(code)", "events": "\(batch.count)"])
-            finishRefused(batch, rejected, code, index)
-            return true
+            return finishRefused(batch, rejected, code, index, interrupt)
         case .tooLarge:
             if batch.count == 1 {
                 logger.error("an event alone is too large for ingest")
-                finishRefused(batch, [], "payload_too_large", index)
-                return true
+                return finishRefused(batch, [], "payload_too_large", index, interrupt)
             }
             let (first, rest) = batch.halves
             for half in [rest, first] {
@@ -222,17 +255,24 @@ package final class Delivery {
     }
 
     private func finishRefused(
-        _ batch: SpooledBatch, _ rejected: [IngestAnswer.Reject], _ code: String, _ index: Int
-    ) {
+        _ batch: SpooledBatch, _ rejected: [IngestAnswer.Reject], _ code: String, _ index: Int,
+        _ interrupt: Interrupt?
+    ) -> Bool {
         let named = Set(rejected.map(\.index))
         let rest = batch.items.indices.filter { !named.contains($0) }.map {
             IngestAnswer.Reject(index: $0, error: code)
         }
-        finish(batch, rejected + rest, index)
+        return finish(batch, rejected + rest, index, interrupt)
     }
 
-    private func finish(_ batch: SpooledBatch, _ rejected: [IngestAnswer.Reject], _ index: Int) {
+    /// Removes what was delivered or refused; false when some of it has to wait until the time is known.
+    private func finish(
+        _ batch: SpooledBatch, _ answered: [IngestAnswer.Reject], _ index: Int,
+        _ interrupt: Interrupt?
+    ) -> Bool {
         let events = batch.events
+        let kept = mistimed(events, answered, index, interrupt)
+        let rejected = answered.filter { !kept.contains($0.index) }
         let refused = Set(rejected.map(\.index).filter { events.indices.contains($0) })
         var toldCodes: Set<String> = []
         for reject in rejected where toldCodes.insert(reject.error).inserted {
@@ -250,8 +290,8 @@ package final class Delivery {
         if let first = rejected.first {
             counters.lastError = "ingest refused \(rejected.count) events: \(first.error)"
         }
-        spool.finish(batch, refused: refused)
-        counters.eventsDelivered.add(events.count - refused.count)
+        spool.finish(batch, refused: refused, kept: kept)
+        counters.eventsDelivered.add(events.count - refused.count - kept.count)
         counters.eventsRefused.add(refused.count)
         rotation.succeeded(index)
         // Grown back slowly: the server's limit may have been raised, or the events be smaller.
@@ -262,7 +302,41 @@ package final class Delivery {
                 metadata: ["server": "\(urls[index].authority)", "failures": "\(failuresInRow)"])
             failuresInRow = 0
         }
+        guard !kept.isEmpty, reference.reading().estimate == nil else { return true }
+        rotation.failed(
+            index, at: clock(), waitAtLeast: Self.misconfiguredPause, using: &generator)
+        tellFailure(index, "refuses this machine's time, and the true one is not known yet")
+        return false
     }
+
+    /// The events that were refused for a time that was the wall clock's alone, and whose true one is another or is
+    /// not known yet.
+    private func mistimed(
+        _ events: [SpooledEvent], _ rejected: [IngestAnswer.Reject], _ index: Int,
+        _ interrupt: Interrupt?
+    ) -> Set<Int> {
+        var reading = reference.reading()
+        let candidates = rejected.filter {
+            $0.error == Self.invalidTimestamp && events.indices.contains($0.index)
+                && reading.isCorrectable(events[$0.index].time)
+        }.map(\.index)
+        guard !candidates.isEmpty else { return [] }
+        if reading.estimate == nil, let synchroniser {
+            _ = synchroniser.synchronise(with: index, over: posters[index], interrupt: interrupt)
+            reading = reference.reading()
+        }
+        guard reading.estimate != nil else { return Set(candidates) }
+        return Set(
+            candidates.filter {
+                let old = events[$0].time.milliseconds
+                let new = reading.corrected(events[$0]).time.milliseconds
+                let (change, overflow) = new.subtractingReportingOverflow(old)
+                return overflow || change.magnitude >= Self.correctionMillisecondsMin.magnitude
+            })
+    }
+
+    /// The code with which ingest refuses an event for its time.
+    private static let invalidTimestamp = "invalid_timestamp"
 
     private func tellFailure(_ index: Int, _ reason: String) {
         counters.postsFailed.add()

@@ -2,14 +2,20 @@ package import Telemetry
 
 extension Event {
     /// The event as a JSON object of schema version 1; what was not measured or is not known is absent.
-    package var json: [UInt8] {
+    package var json: [UInt8] { json(nil, clockWasStepped: false) }
+
+    /// The event with what was added to the wall clock for its time, if it was ingest's time.
+    ///
+    /// - Parameter clockWasStepped: Whether the wall clock was set while it was measured.
+    package func json(_ correction: ClockCorrection?, clockWasStepped: Bool) -> [UInt8] {
         var text = JSONText()
         text.object { text in
+            EventTimeText.write(measuredAtMilliseconds, correction, to: &text)
+            if clockWasStepped { text.memberTrue("clock_stepped") }
             text.member("schema_version", Event.schemaVersion)
             text.member("event_id", id.description)
             text.member("client_id", clientID.text)
             text.member("target", target.text)
-            text.member("ts_ms", measuredAtMilliseconds)
             if !context.isEmpty {
                 text.key("network_context")
                 text.object { Self.write(context, to: &$0) }

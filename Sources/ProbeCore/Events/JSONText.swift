@@ -59,6 +59,20 @@ struct JSONText {
         needsComma = true
     }
 
+    /// Nanoseconds as milliseconds, exactly.
+    mutating func member(_ name: String, nanoseconds: Int64) {
+        key(name)
+        if nanoseconds < 0 { bytes.append(UInt8(ascii: "-")) }
+        append(millionths: nanoseconds.magnitude)
+        needsComma = true
+    }
+
+    mutating func memberTrue(_ name: String) {
+        key(name)
+        bytes += "true".utf8
+        needsComma = true
+    }
+
     mutating func memberNull(_ name: String) {
         key(name)
         bytes += "null".utf8
@@ -68,9 +82,14 @@ struct JSONText {
     /// The value in its metric's unit, exact to the millionth and without trailing zeros.
     mutating func member(_ name: String, _ value: MetricValue) {
         key(name)
+        append(millionths: value.millionths)
+        needsComma = true
+    }
+
+    private mutating func append(millionths: UInt64) {
         let scale: UInt64 = 1_000_000
-        bytes += String(value.millionths / scale).utf8
-        let fraction = value.millionths % scale
+        bytes += String(millionths / scale).utf8
+        let fraction = millionths % scale
         if fraction > 0 {
             // The leading 1 keeps the zeros between the point and the first digit.
             var digits = Array(String(scale + fraction).utf8.dropFirst())
@@ -78,7 +97,6 @@ struct JSONText {
             bytes.append(UInt8(ascii: "."))
             bytes += digits
         }
-        needsComma = true
     }
 
     private mutating func string(_ text: String) {

@@ -1,6 +1,6 @@
 package import Transport
 
-/// Posts to one server, over a connection that stays open between posts.
+/// Posts to one server, and asks it, over a connection that stays open between posts.
 ///
 /// Used by one thread.
 package final class HTTPPoster {
@@ -8,6 +8,10 @@ package final class HTTPPoster {
     package struct Answer: Sendable {
         package let head: HTTPResponseReader.Head
         package let body: [UInt8]
+        /// Just before the request was written, on a connection that was open.
+        package let asked: BoottimeInstant
+        /// Just after the answer had begun to arrive.
+        package let answered: BoottimeInstant
 
         package var status: Int { head.status }
     }
@@ -41,7 +45,20 @@ package final class HTTPPoster {
         _ body: [UInt8], fields: [String] = ["Content-Type: application/json"], to url: HTTPURL,
         token: String?, _ patience: Patience
     ) throws(HTTPFailure) -> Answer {
-        let request = requestBytes(body, fields, url, token)
+        let described = fields + ["Content-Length: \(body.count)"]
+        return try send(requestHead("POST", url, described, token) + body, to: url, patience)
+    }
+
+    /// Asks for what is at an address and waits for the answer.
+    package func get(
+        _ url: HTTPURL, token: String?, _ patience: Patience
+    ) throws(HTTPFailure) -> Answer {
+        try send(requestHead("GET", url, [], token), to: url, patience)
+    }
+
+    private func send(
+        _ request: [UInt8], to url: HTTPURL, _ patience: Patience
+    ) throws(HTTPFailure) -> Answer {
         if let open = connection {
             connection = nil
             if let answer = try exchange(request, over: open, isFresh: false, patience) {
@@ -61,15 +78,15 @@ package final class HTTPPoster {
         return answer
     }
 
-    private func requestBytes(
-        _ body: [UInt8], _ fields: [String], _ url: HTTPURL, _ token: String?
+    private func requestHead(
+        _ method: String, _ url: HTTPURL, _ fields: [String], _ token: String?
     ) -> [UInt8] {
-        var head = "POST \(url.requestTarget) HTTP/1.1\r\nHost: \(url.authority)\r\n"
+        var head = "\(method) \(url.requestTarget) HTTP/1.1\r\nHost: \(url.authority)\r\n"
         head += "User-Agent: \(userAgent)\r\n"
         for field in fields { head += "\(field)\r\n" }
-        head += "Accept: application/json\r\nContent-Length: \(body.count)\r\n"
+        head += "Accept: application/json\r\n"
         if let token { head += "Authorization: Bearer \(token)\r\n" }
-        return Array(head.utf8) + Array("\r\n".utf8) + body
+        return Array((head + "\r\n").utf8)
     }
 
     /// One request and its answer; nil when a connection that is not fresh was closed before answering.
@@ -77,17 +94,18 @@ package final class HTTPPoster {
         _ request: [UInt8], over connection: Connection, isFresh: Bool, _ patience: Patience
     ) throws(HTTPFailure) -> Answer? {
         var reader = HTTPResponseReader(keepBytesMax: Self.answerBytesMax)
-        var hasAnswered = false
+        var answered: BoottimeInstant?
+        let asked = BoottimeInstant.now()
         do {
             try connection.write(request.span, patience)
             while !reader.isComplete {
                 let count = try connection.read(into: &buffer, patience)
                 if count == 0 {
-                    if !hasAnswered && !isFresh { return nil }
+                    if answered == nil && !isFresh { return nil }
                     try reader.finish()
                     break
                 }
-                hasAnswered = true
+                if answered == nil { answered = .now() }
                 try reader.consume(buffer.span.extracting(0..<count))
                 guard reader.bodyBytes <= Self.answerBytesMax else {
                     throw HTTPViolation(
@@ -96,17 +114,17 @@ package final class HTTPPoster {
             }
         } catch let error as TransportError {
             let isStale = error.code == .reset || error.code == .endedEarly
-            if isStale && !hasAnswered && !isFresh { return nil }
+            if isStale && answered == nil && !isFresh { return nil }
             throw .transport(error)
         } catch let error as HTTPViolation {
             throw .violation(error)
         } catch {
             preconditionFailure("only transport errors and violations are thrown above: \(error)")
         }
-        guard let head = reader.head else {
+        guard let head = reader.head, let answered else {
             preconditionFailure("a complete answer has a head")
         }
         if reader.allowsReuse { self.connection = connection }
-        return Answer(head: head, body: reader.keptBody)
+        return Answer(head: head, body: reader.keptBody, asked: asked, answered: answered)
     }
 }

@@ -15,6 +15,7 @@ package final class HeartbeatReporter {
     private let posters: [HTTPPoster]
     private let token: TokenSource
     private let spool: Spool
+    private let clock: ReferenceClock
     private let counters: ProbeCounters
     private let logger: Logger
     private let constant: Heartbeat
@@ -25,13 +26,15 @@ package final class HeartbeatReporter {
 
     /// - Parameter constant: What does not change while the probe runs.
     package init(
-        servers: [HTTPURL], constant: Heartbeat, spool: Spool, dialer: Dialer,
-        token: TokenSource, userAgent: String, counters: ProbeCounters, logger: Logger
+        servers: [HTTPURL], constant: Heartbeat, spool: Spool, clock: ReferenceClock,
+        dialer: Dialer, token: TokenSource, userAgent: String, counters: ProbeCounters,
+        logger: Logger
     ) {
         urls = servers.map { $0.with(requestTarget: $0.path(appending: "/api/v1/heartbeats")) }
         posters = servers.map { _ in HTTPPoster(dialer: dialer, userAgent: userAgent) }
         self.constant = constant
         self.spool = spool
+        self.clock = clock
         self.token = token
         self.counters = counters
         self.logger = logger
@@ -49,14 +52,20 @@ package final class HeartbeatReporter {
     /// The heartbeat of this moment.
     package func heartbeat() -> Heartbeat {
         var heartbeat = constant
-        let now = WallClock.nowMilliseconds()
+        let now = clock.reading()
         let status = spool.status
-        heartbeat.sentAtMilliseconds = now
+        heartbeat.sentAtMilliseconds = now.moment.wallMilliseconds
+        heartbeat.clockOffsetMilliseconds = now.correction.map {
+            Double($0.offsetNanoseconds) / 1_000_000
+        }
+        heartbeat.clockUncertaintyMilliseconds = now.correction.map {
+            Double($0.uncertaintyNanoseconds) / 1_000_000
+        }
         heartbeat.uptimeSeconds = MonotonicInstant.now().since(started).inSeconds
         heartbeat.spoolDepth = Int64(clamping: status.depth)
         // Without a waiting event there is no age, which is not an age of zero.
-        heartbeat.spoolOldestAgeSeconds = status.oldestMeasuredAtMilliseconds.map {
-            max(0, Double(now &- $0) / 1000)
+        heartbeat.spoolOldestAgeSeconds = status.oldest.flatMap { now.age(of: $0) }.map {
+            Double(max(0, $0)) / 1_000_000_000
         }
         heartbeat.drops = Int64(clamping: status.dropped)
         heartbeat.cpuPercent = usage.cpuPercent()
@@ -96,7 +105,9 @@ package final class HeartbeatReporter {
         do throws(HTTPFailure) {
             let answer = try posters[index].post(
                 body, to: urls[index], token: token.current, patience)
-            return (200...299).contains(answer.status) ? nil : "answered \(answer.status)"
+            guard (200...299).contains(answer.status) else { return "answered \(answer.status)" }
+            if let exchange = TimeExchange(answer) { clock.add(exchange, with: index) }
+            return nil
         } catch {
             return error.message
         }

@@ -26,6 +26,8 @@ package final class Probe: Service {
     package let counters = ProbeCounters()
     /// What waits for delivery.
     package let spool: Spool
+    /// Ingest's time.
+    package let clock: ReferenceClock
 
     /// How long the last posts may take after a stop.
     private static let lastPostsTimeout = Duration.seconds(5)
@@ -47,6 +49,7 @@ package final class Probe: Service {
         } catch {
             throw ProbeError("\(error); --state-dir names the folder")
         }
+        clock = ReferenceClock(stateFolder: stateFolder, counters: counters, logger: logger)
         clientID = try Self.clientID(configuration, stateFolder)
         token = try Self.token(configuration)
         var generator = SystemRandomNumberGenerator()
@@ -103,7 +106,9 @@ package final class Probe: Service {
         if token.isReadableByOthers {
             logger.warning("others can read the token's file; chmod 600 it")
         }
-        let keeper = OwnedThread(name: "spool") { [self] in spool.keep(until: keeping) }
+        let keeper = OwnedThread(name: "spool") { [self] in
+            spool.keep(until: keeping, clock: clock)
+        }
         let isDelivered = Monitor(false)
         let deliverer = OwnedThread(name: "deliver") { [self] in
             deliver()
@@ -127,7 +132,7 @@ package final class Probe: Service {
     private func measure() {
         let numbering = EventNumbering(
             clientID: clientID, session: session, context: configuration.context,
-            resolver: ResolverAddress(), spool: spool)
+            resolver: ResolverAddress(), spool: spool, clock: clock)
         let targets = configuration.targets
         let runner = MeasurementRunner(
             meters: Meters(
@@ -152,10 +157,13 @@ package final class Probe: Service {
     }
 
     private func deliver() {
+        let synchroniser = TimeSynchroniser(
+            servers: configuration.servers, clock: clock, token: token, counters: counters,
+            logger: logger)
         let delivery = Delivery(
             servers: configuration.servers, spool: spool, dialer: dialer, token: token,
-            userAgent: Product.userAgent, pace: configuration.pace, counters: counters,
-            logger: logger)
+            userAgent: Product.userAgent, pace: configuration.pace, reference: clock,
+            synchroniser: synchroniser, counters: counters, logger: logger)
         delivery.run(until: delivering, hardStop: delivering.interrupt)
     }
 
@@ -169,8 +177,9 @@ package final class Probe: Service {
         constant.configurationHash = configuration.fingerprint
         constant.activeTargets = Int64(configuration.targets.count)
         let reporter = HeartbeatReporter(
-            servers: configuration.servers, constant: constant, spool: spool, dialer: dialer,
-            token: token, userAgent: Product.userAgent, counters: counters, logger: logger)
+            servers: configuration.servers, constant: constant, spool: spool, clock: clock,
+            dialer: dialer, token: token, userAgent: Product.userAgent, counters: counters,
+            logger: logger)
         reporter.run(until: measuring)
     }
 

@@ -33,12 +33,25 @@ package final class ProbeCounters: Sendable {
     package let postsAnswered = Count()
     /// Bytes of the bodies of answered posts of events, as sent.
     package let bytesPosted = Count()
+    /// Times at which the wall clock was set.
+    package let clockSteps = Count()
     package let heartbeatsSent = Count()
     package let heartbeatsFailed = Count()
 
+    private let exchanges = Mutex<[TimeExchangeOutcome: UInt64]>([:])
     private let error = Mutex<String?>(nil)
 
     package init() {}
+
+    /// Counts an attempt to learn ingest's time.
+    package func count(_ outcome: TimeExchangeOutcome) {
+        exchanges.withLock { $0[outcome, default: 0] &+= 1 }
+    }
+
+    /// The attempts to learn ingest's time that came to this.
+    package func exchanges(_ outcome: TimeExchangeOutcome) -> UInt64 {
+        exchanges.withLock { $0[outcome] ?? 0 }
+    }
 
     /// The last thing that went wrong on this machine or with delivery, for the heartbeat.
     package var lastError: String? {

@@ -60,6 +60,29 @@ package enum ProbeMetrics {
         counter("posted_bytes_total", "Bytes of the bodies of answered posts of events.") {
             counters.bytesPosted.total
         }
+        counter("clock_steps_total", "Times at which the wall clock was set.") {
+            counters.clockSteps.total
+        }
+        let exchanges = "Attempts to learn ingest's time, by what came of them."
+        for outcome in TimeExchangeOutcome.allCases {
+            counter("time_exchanges_total", exchanges, [("outcome", outcome.rawValue)]) {
+                counters.exchanges(outcome)
+            }
+        }
+        registry.gauge(
+            "qoe_probe_clock_offset_seconds",
+            help: "What has to be added to the wall clock for ingest's time; absent if not known."
+        ) {
+            probe.clock.reading().correction.map { Double($0.offsetNanoseconds) / 1_000_000_000 }
+        }
+        registry.gauge(
+            "qoe_probe_clock_uncertainty_seconds",
+            help: "How far off ingest's time may be; absent if that is not known."
+        ) {
+            probe.clock.reading().correction.map {
+                Double($0.uncertaintyNanoseconds) / 1_000_000_000
+            }
+        }
         registry.gauge("qoe_probe_measurements_in_flight", help: "Measurements under way.") {
             Double(probe.measurementsInFlight)
         }

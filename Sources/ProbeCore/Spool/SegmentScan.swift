@@ -6,8 +6,8 @@ internal import Telemetry
 /// repeats, and goes on with records. Where no sound record begins, the next place that holds one is looked for.
 struct SegmentScan {
     static let headByteCount = 16
-    /// `QOESPL1` and a line feed.
-    static let magic: UInt64 = 0x0A31_4C50_5345_4F51
+    /// `QOESPL2` and a line feed.
+    static let magic: UInt64 = 0x0A32_4C50_5345_4F51
 
     struct Place {
         let start: Int

@@ -85,9 +85,9 @@ package final class Spool: Sendable {
     /// Takes events to be posted: they stay until ``finish(_:refused:)`` or ``putBack(_:)``, and are neither
     /// taken again nor dropped meanwhile.
     ///
-    /// Events that are too old or damaged are noted as lost instead. The batch is empty when there is nothing to post.
-    package func take(_ request: SpoolRequest, nowMilliseconds: Int64) -> SpooledBatch {
-        let oldest = oldestToPost(nowMilliseconds)
+    /// Events that are too old or damaged are noted as lost instead. Those that were added with the wall clock's time
+    /// have ingest's if it is known by now. The batch is empty when there is nothing to post.
+    package func take(_ request: SpoolRequest, at reading: ClockReading) -> SpooledBatch {
         while true {
             let picks = store.withLock { $0.take(request) }
             if picks.isEmpty { return SpooledBatch(items: []) }
@@ -96,7 +96,7 @@ package final class Spool: Sendable {
             var items: [SpooledBatch.Item] = []
             var tooOld: [SpoolPlace] = []
             for item in read.items {
-                if item.event.measuredAtMilliseconds < oldest {
+                if reading.isOlder(item.event.time, than: limits.ageMax) {
                     tooOld.append(item.place)
                 } else {
                     items.append(item)
@@ -109,6 +109,7 @@ package final class Spool: Sendable {
             }
             if !items.isEmpty || !read.unreadable.isEmpty {
                 return SpooledBatch(items: items, backlogCount: picks.count { $0.isBacklog })
+                    .corrected(by: reading)
             }
         }
     }
@@ -135,18 +136,22 @@ package final class Spool: Sendable {
     }
 
     /// Removes the events of a batch: they are delivered, but for those at the indices in `refused`, which are
-    /// noted as lost.
-    package func finish(_ batch: SpooledBatch, refused: Set<Int>) {
+    /// noted as lost, and in `kept`, which are given back.
+    package func finish(_ batch: SpooledBatch, refused: Set<Int>, kept: Set<Int> = []) {
         var delivered: [SpoolPlace] = []
         var lost: [SpoolPlace] = []
+        var back: [SpoolPlace] = []
         for (index, item) in batch.items.enumerated() {
             if refused.contains(index) {
                 lost.append(item.place)
+            } else if kept.contains(index) {
+                back.append(item.place)
             } else {
                 delivered.append(item.place)
             }
         }
         store.withLock { store in
+            store.putBack(back)
             store.lose(lost, because: .refused)
             store.remove(delivered)
         }
@@ -164,7 +169,7 @@ package final class Spool: Sendable {
     package var ledger: DropLedger { store.withLock { $0.ledger } }
 
     /// Keeps the spool in order until `stop` is triggered, and then once more.
-    package func keep(until stop: ProbeStop) {
+    package func keep(until stop: ProbeStop, clock: ReferenceClock) {
         var nextRetry = MonotonicInstant.now()
         repeat {
             let now = MonotonicInstant.now()
@@ -172,15 +177,15 @@ package final class Spool: Sendable {
                 retryDisk()
                 nextRetry = now.advanced(by: Self.retryDiskEvery)
             }
-            tick(nowMilliseconds: WallClock.nowMilliseconds())
+            tick(at: clock.reading())
         } while !stop.sleep(until: .now().advanced(by: Self.tickEvery))
         close()
     }
 
     /// Synchronises what was written, drops what is too old, and logs what happened.
-    package func tick(nowMilliseconds: Int64) {
+    package func tick(at reading: ClockReading) {
         let (descriptors, changedFolder) = store.withLock { store in
-            store.dropSegments(measuredBefore: oldestToPost(nowMilliseconds))
+            store.dropSegments(olderThan: limits.ageMax, at: reading)
             if !store.isLedgerWritten { store.writeLedger() }
             return (store.takeUnsynchronised(), store.takeUnsynchronisedFolder())
         }
@@ -202,11 +207,6 @@ package final class Spool: Sendable {
         }
         synchronise(descriptors, folder)
         tell()
-    }
-
-    private func oldestToPost(_ nowMilliseconds: Int64) -> Int64 {
-        let age = limits.ageMax.components.seconds.multipliedReportingOverflow(by: 1000)
-        return nowMilliseconds.subtractingReportingOverflow(age.partialValue).partialValue
     }
 
     private func synchronise(_ descriptors: [Int32], _ changedFolder: String?) {

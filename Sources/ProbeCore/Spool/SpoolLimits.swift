@@ -64,8 +64,8 @@ package struct SpoolStatus: Sendable, Equatable {
     package var inMemory = 0
     /// Bytes of the segments on disk, and of the events in memory.
     package var bytes = 0
-    /// When the oldest that waits was measured, Unix milliseconds.
-    package var oldestMeasuredAtMilliseconds: Int64?
+    /// When the oldest that waits was measured.
+    package var oldest: EventTime?
     /// Events that will not be delivered, since the start, by why.
     package var lost: [DropLedger.Reason: UInt64] = [:]
     /// Whether new events are written to disk.

@@ -1,4 +1,5 @@
 internal import Telemetry
+internal import Transport
 
 /// One event in a segment of the spool.
 ///
@@ -7,7 +8,9 @@ internal import Telemetry
 /// | 4 | a marker, of which two bytes never occur in UTF-8 |
 /// | 4 | the length of what follows the checksum |
 /// | 8 | XXH64 of what follows, seeded with the length |
-/// | 16, 8, 8 | the session, the event's number, when it was measured (Unix ms) |
+/// | 16, 8 | the session, the event's number |
+/// | 8, 8, 8 | when it was measured: Unix ms, nanoseconds since boot, which boot (0: not known) |
+/// | 1 | whose time the first of these is: 1 ingest's, 0 the wall clock's |
 /// | rest | the event's JSON |
 ///
 /// Integers are little-endian. The marker is only where to look: a record is one when its checksum says so.
@@ -16,16 +19,17 @@ struct SpoolRecord {
     /// Marker, length and checksum.
     static let headByteCount = 16
     /// All but the JSON.
-    static let fixedByteCount = headByteCount + 32
+    static let fixedByteCount = headByteCount + 24 + timeByteCount
     /// No event of ours comes near what ingest takes for one.
     static let jsonByteCountMax = 64 * 1024
     /// Of the time of measurement, from the record's start.
     static let timeOffset = headByteCount + 24
+    static let timeByteCount = 25
 
     let byteCount: Int
     let session: UniqueID
     let number: UInt64
-    let measuredAtMilliseconds: Int64
+    let time: EventTime
 
     /// The bytes of an event's record.
     static func bytes(of event: SpooledEvent) -> [UInt8] {
@@ -35,7 +39,10 @@ struct SpoolRecord {
         content.append(littleEndian: event.session.high)
         content.append(littleEndian: event.session.low)
         content.append(littleEndian: event.number)
-        content.append(littleEndian: event.measuredAtMilliseconds)
+        content.append(littleEndian: event.time.milliseconds)
+        content.append(littleEndian: event.time.boottime.nanoseconds)
+        content.append(littleEndian: event.time.boot?.value ?? 0)
+        content.append(event.time.isReference ? 1 : 0)
         content += event.json
         var record: [UInt8] = []
         record.reserveCapacity(headByteCount + content.count)
@@ -65,7 +72,17 @@ struct SpoolRecord {
             high: bytes.littleEndian(at: start, as: UInt64.self),
             low: bytes.littleEndian(at: start + 8, as: UInt64.self))
         number = bytes.littleEndian(at: start + 16, as: UInt64.self)
-        measuredAtMilliseconds = bytes.littleEndian(at: start + 24, as: Int64.self)
+        time = Self.time(in: bytes, at: offset + Self.timeOffset)
+    }
+
+    /// The time at `offset`, which must lie within the bytes with all that belongs to it.
+    static func time(in bytes: RawSpan, at offset: Int) -> EventTime {
+        EventTime(
+            milliseconds: bytes.littleEndian(at: offset, as: Int64.self),
+            isReference: bytes.littleEndian(at: offset + 24, as: UInt8.self) == 1,
+            boottime: BoottimeInstant(
+                nanoseconds: bytes.littleEndian(at: offset + 8, as: Int64.self)),
+            boot: BootID(bytes.littleEndian(at: offset + 16, as: UInt64.self)))
     }
 
     /// The event of the record that fills `bytes`; nil when it is not a whole and sound one.
@@ -75,8 +92,7 @@ struct SpoolRecord {
         else { return nil }
         return SpooledEvent(
             session: record.session, number: record.number,
-            measuredAtMilliseconds: record.measuredAtMilliseconds,
-            json: Array(bytes.dropFirst(fixedByteCount)))
+            time: record.time, json: Array(bytes.dropFirst(fixedByteCount)))
     }
 }
 

@@ -37,7 +37,9 @@ struct SpoolSegment {
     private(set) var standings: [Standing] = []
     private(set) var waitingCount = 0
     private(set) var takenCount = 0
-    private(set) var newestMeasuredAtMilliseconds = Int64.min
+    /// The latest time of the events of each boot: those of an earlier one can be told from now only if ingest's
+    /// time is known.
+    private var newest: [BootID?: EventTime] = [:]
     /// Entries in its list of removals; nil until the list is made by this process.
     var removalCount: Int?
     private var runs: [Run] = []
@@ -71,8 +73,18 @@ struct SpoolSegment {
         standings.append(isGone ? .gone : .waiting)
         if !isGone { waitingCount += 1 }
         byteCount = max(byteCount, start + record.byteCount)
-        newestMeasuredAtMilliseconds = max(
-            newestMeasuredAtMilliseconds, record.measuredAtMilliseconds)
+        if let other = newest[record.time.boot], !Self.isLater(record.time, other) { return }
+        newest[record.time.boot] = record.time
+    }
+
+    /// Of two times of one boot.
+    private static func isLater(_ a: EventTime, _ b: EventTime) -> Bool {
+        a.boot == nil ? a.milliseconds > b.milliseconds : a.boottime > b.boottime
+    }
+
+    /// Whether all its events are known to be older.
+    func isOlder(than limit: Duration, at reading: ClockReading) -> Bool {
+        newest.values.allSatisfy { reading.isOlder($0, than: limit) }
     }
 
     /// Notes that the file was cut off behind its last record.

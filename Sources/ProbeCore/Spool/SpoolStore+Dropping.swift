@@ -11,10 +11,10 @@ extension SpoolStore {
         return true
     }
 
-    /// Drops the segments all of whose events were measured before a moment.
-    mutating func dropSegments(measuredBefore milliseconds: Int64) {
+    /// Drops the segments all of whose events are older.
+    mutating func dropSegments(olderThan limit: Duration, at reading: ClockReading) {
         while let segment = segments.firstIndex(where: {
-            !$0.isEmpty && $0.takenCount == 0 && $0.newestMeasuredAtMilliseconds < milliseconds
+            !$0.isEmpty && $0.takenCount == 0 && $0.isOlder(than: limit, at: reading)
         }) {
             drop(segment, because: .age)
         }

@@ -213,18 +213,18 @@ struct SpoolStore {
         status.lost = lost
         status.isDiskUsable = folder != nil && diskFault == nil
         status.diskFailures = diskFailures
-        status.oldestMeasuredAtMilliseconds =
-            oldestOnDisk ?? memory.first?.event.measuredAtMilliseconds
+        status.oldest = oldestOnDisk ?? memory.first?.event.time
         return status
     }
 
-    private var oldestOnDisk: Int64? {
+    private var oldestOnDisk: EventTime? {
         guard let segment = segments.first(where: { !$0.isEmpty }), let oldest = segment.oldest
         else { return nil }
         let start = Int(oldest.start) + SpoolRecord.timeOffset
-        let bytes = try? SpoolFile.bytes(of: eventsPath(segment.id), [start..<start + 8]).first
-        guard let bytes, bytes.count == 8 else { return nil }
-        return bytes.span.bytes.littleEndian(at: 0, as: Int64.self)
+        let end = start + SpoolRecord.timeByteCount
+        let bytes = try? SpoolFile.bytes(of: eventsPath(segment.id), [start..<end]).first
+        guard let bytes, bytes.count == SpoolRecord.timeByteCount else { return nil }
+        return SpoolRecord.time(in: bytes.span.bytes, at: 0)
     }
 
     var diskBytes: Int { segments.reduce(0) { $0 + $1.byteCount } }

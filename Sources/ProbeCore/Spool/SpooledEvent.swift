@@ -6,17 +6,17 @@ package struct SpooledEvent: Sendable, Hashable {
     package let session: UniqueID
     /// The event's number in its session.
     package let number: UInt64
-    /// When it was measured, Unix milliseconds.
-    package let measuredAtMilliseconds: Int64
+    /// When it was measured.
+    package let time: EventTime
     /// The event as a JSON object, on one line.
     package let json: [UInt8]
 
     package init(
-        session: UniqueID, number: UInt64, measuredAtMilliseconds: Int64, json: [UInt8]
+        session: UniqueID, number: UInt64, time: EventTime, json: [UInt8]
     ) {
         self.session = session
         self.number = number
-        self.measuredAtMilliseconds = measuredAtMilliseconds
+        self.time = time
         self.json = json
     }
 }
@@ -52,6 +52,13 @@ package struct SpooledBatch: Sendable {
             bytes.append(UInt8(ascii: "\n"))
         }
         return bytes
+    }
+
+    /// The batch with the times that its events would have, had they been measured now.
+    func corrected(by reading: ClockReading) -> SpooledBatch {
+        SpooledBatch(
+            items: items.map { Item(place: $0.place, event: reading.corrected($0.event)) },
+            backlogCount: backlogCount)
     }
 
     /// The first half, and the rest; a batch of one event is its own first half.
