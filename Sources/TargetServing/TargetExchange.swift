@@ -5,32 +5,69 @@ struct TargetExchange {
     /// The largest head of a request that is read, bytes.
     private static let requestBytesMax = 16 * 1024
     private static let slowMillisecondsMax = 60_000
-    private static let bodyBytesMax = 1 << 30
+    /// Far beyond what anybody waits for.
+    private static let bodyBytesMax = 1 << 50
     private static let pieceBytes = 64 * 1024
 
     private let connection: Connection
     private let interrupt: Interrupt
+    /// How long the client may take for each piece of a body.
+    private let timeout: Duration
     private var received: [UInt8] = []
-    private var buffer = [UInt8](repeating: 0, count: requestBytesMax)
+    private var buffer = [UInt8](repeating: 0, count: pieceBytes)
 
-    init(_ connection: Connection, interrupt: Interrupt) {
+    init(_ connection: Connection, timeout: Duration, interrupt: Interrupt) {
         self.connection = connection
+        self.timeout = timeout
         self.interrupt = interrupt
     }
 
     /// Reads a request and answers it; false when the connection shall end.
-    mutating func next(_ patience: Patience) throws(TransportError) -> Bool {
+    mutating func next() throws(TransportError) -> Bool {
+        let patience = Patience(for: timeout, interrupt: interrupt)
         guard let head = try readHead(patience) else { return false }
         let lines = head.split(separator: "\r\n", omittingEmptySubsequences: true)
         let words = lines.first?.split(separator: " ") ?? []
+        let fields = lines.dropFirst().map { $0.lowercased().filter { $0 != " " } }
+        let keepsOpen = !fields.contains("connection:close")
+        if words.count == 3, words[0] == "POST" {
+            return try receive(fields, keepsOpen: keepsOpen)
+        }
         guard words.count == 3, words[0] == "GET" else {
-            try answer(400, "only GET is served\n", keepsOpen: false, patience)
+            try answer(400, "only GET and POST are served\n", keepsOpen: false, patience)
             return false
         }
-        let keepsOpen = !lines.dropFirst().contains {
-            $0.lowercased().filter { $0 != " " } == "connection:close"
-        }
         return try answer(String(words[1]), keepsOpen: keepsOpen, patience)
+    }
+
+    /// Counts the body of a POST, whatever its path, and answers with the count.
+    private mutating func receive(
+        _ fields: [String], keepsOpen: Bool
+    ) throws(TransportError) -> Bool {
+        guard var body = UploadedBody(fields) else {
+            try answer(
+                411, "give the body's length, or send it chunked\n", keepsOpen: false,
+                Patience(for: timeout, interrupt: interrupt))
+            return false
+        }
+        if fields.contains("expect:100-continue") {
+            try write(
+                "HTTP/1.1 100 Continue\r\n\r\n", Patience(for: timeout, interrupt: interrupt))
+        }
+        var taken = body.consume(received.span)
+        received.removeFirst(taken)
+        while !body.isComplete {
+            guard !body.isMalformed else { return false }
+            let count = try connection.read(
+                into: &buffer, Patience(for: timeout, interrupt: interrupt))
+            guard count > 0 else { return false }
+            taken = body.consume(buffer.span.extracting(0..<count))
+            received += buffer[taken..<count]
+        }
+        try answer(
+            200, "received \(body.bytes) bytes\n", keepsOpen: keepsOpen,
+            Patience(for: timeout, interrupt: interrupt))
+        return keepsOpen
     }
 
     /// The bytes up to the empty line; nil when the client ended or sends too much.
@@ -71,7 +108,7 @@ struct TargetExchange {
         case "/truncate":
             let count = min(Self.bodyBytesMax, Self.number("bytes", in: query) ?? 100)
             try write("HTTP/1.1 200 OK\r\nContent-Length: \(count + 1)\r\n\r\n", patience)
-            try writeBody(count, patience)
+            try writeBody(count)
             return false
         default:
             guard path.hasPrefix("/bytes/"), let count = Self.number(path.dropFirst(7)) else {
@@ -81,7 +118,7 @@ struct TargetExchange {
             let length = min(Self.bodyBytesMax, count)
             try write(
                 Self.head(200, length: length, keepsOpen: keepsOpen), patience)
-            try writeBody(length, patience)
+            try writeBody(length)
         }
         return keepsOpen
     }
@@ -95,12 +132,13 @@ struct TargetExchange {
         try write(hasBody ? head + text : head, patience)
     }
 
-    private func writeBody(_ count: Int, _ patience: Patience) throws(TransportError) {
+    private func writeBody(_ count: Int) throws(TransportError) {
         let piece = [UInt8](repeating: UInt8(ascii: "q"), count: Self.pieceBytes)
         var left = count
         while left > 0 {
             let size = min(left, piece.count)
-            try connection.write(piece.span.extracting(0..<size), patience)
+            try connection.write(
+                piece.span.extracting(0..<size), Patience(for: timeout, interrupt: interrupt))
             left -= size
         }
     }
@@ -135,6 +173,7 @@ struct TargetExchange {
           /fail?status=N      answers N, or 500
           /bytes/N            a body of N bytes
           /truncate?bytes=N   ends one byte before the body's promised end
+        A POST to any path counts its body's bytes.
 
         """
 }

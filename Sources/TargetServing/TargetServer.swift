@@ -6,14 +6,15 @@ package import Transport
 /// - `/`, this list; `/fast`, a short answer at once.
 /// - `/slow?ms=N`: waits N ms before the answer's first byte, at most a minute.
 /// - `/fail`, `/fail?status=N`: answers 500 or N.
-/// - `/bytes/N`: a body of N bytes, at most 1 GiB.
+/// - `/bytes/N`: a body of N bytes, of any size.
 /// - `/truncate?bytes=N`: promises one byte more than the N it sends before it closes.
+/// - A POST to any path, its body chunked or with a length, of any size: its bytes are counted.
 ///
 /// Each connection holds one of a fixed number of threads; further ones wait in the kernel's queue.
 package final class TargetServer: Sendable {
     /// The most connections that are served at once, for each of http and https.
     package static let connectionsMax = 16
-    /// How long a client may take to send a request or to read its answer.
+    /// How long a client may take to send a request's head, or a piece of a body, or to take one.
     private static let clientTimeout = Duration.seconds(30)
     /// The pause after an error of the system, such as no free descriptors, which passes.
     private static let acceptPause = Duration.milliseconds(100)
@@ -45,7 +46,8 @@ package final class TargetServer: Sendable {
         try authority.writeCertificate(to: authorityFile)
         try authority.issue(
             for: [host, "localhost"], certificateFile: certificateFile, keyFile: keyFile)
-        let tls = try TLSContext.server(certificateFile: certificateFile, keyFile: keyFile)
+        let tls = try TLSContext.server(
+            certificateFile: certificateFile, keyFile: keyFile, applicationProtocol: .http1)
 
         let http = try Listener(host: host, port: httpPort)
         let https = try Listener(host: host, port: httpsPort)
@@ -88,8 +90,9 @@ package final class TargetServer: Sendable {
                     try connection.acceptTLS(
                         tls, Patience(for: clientTimeout, interrupt: interrupt))
                 }
-                var exchange = TargetExchange(connection, interrupt: interrupt)
-                while try exchange.next(Patience(for: clientTimeout, interrupt: interrupt)) {}
+                var exchange = TargetExchange(
+                    connection, timeout: clientTimeout, interrupt: interrupt)
+                while try exchange.next() {}
                 connection.finishWriting()
             } catch {
                 // A client that breaks off is its own affair.

@@ -5,14 +5,17 @@ extension Connection {
     /// Handshakes as a client, checking that the certificate is trusted and for `serverName`.
     ///
     /// A name is sent as SNI (RFC 6066); an IP address is not, and is matched with the certificate's
-    /// addresses.
+    /// addresses. ``tlsHandshake`` tells of it afterwards, also when it failed.
     ///
+    /// - Parameter applicationProtocol: What to offer by ALPN (RFC 7301), such as `http/1.1`.
     /// - Throws: ``TransportError``: ``TransportError/Code/certificate`` or
     ///   ``TransportError/Code/tls``, or why the stream broke.
     package func startTLS(
-        _ context: TLSContext, serverName: String, _ patience: Patience
+        _ context: TLSContext, serverName: String, applicationProtocol: String? = nil,
+        _ patience: Patience
     ) throws(TransportError) {
         let session = try unsafe attachSession(context)
+        if let applicationProtocol { try unsafe offer(applicationProtocol, session) }
         let isAddress = SocketAddress(literal: serverName, port: 0) != nil
         if isAddress {
             let parameters = unsafe SSL_get0_param(session)
@@ -29,7 +32,27 @@ extension Connection {
                 throw TransportError(.invalidConfiguration, "unusable host name \(serverName)")
             }
         }
+        let watch = HandshakeWatch()
+        unsafe watch.attach(to: session)
+        defer {
+            unsafe watch.detach(from: session)
+            tlsHandshake = unsafe watch.handshake(of: session)
+        }
         try unsafe handshake("TLS with \(serverName)", patience) { unsafe SSL_connect($0) }
+    }
+
+    private func offer(
+        _ applicationProtocol: String, _ session: OpaquePointer
+    ) throws(TransportError) {
+        let name = Array(applicationProtocol.utf8)
+        guard let length = UInt8(exactly: name.count), length > 0 else {
+            throw TransportError(.invalidConfiguration, "unusable protocol \(applicationProtocol)")
+        }
+        let list = [length] + name
+        // Unlike its siblings this call gives 0 when all is well.
+        guard unsafe SSL_set_alpn_protos(session, list, UInt32(list.count)) == 0 else {
+            throw TransportError(.system, "SSL_set_alpn_protos: \(openSSLErrorText())")
+        }
     }
 
     /// Handshakes as a server.
@@ -129,7 +152,7 @@ extension Connection {
     }
 
     /// The error for a result of `SSL_get_error` that waiting cannot mend.
-    private func failed(_ failure: Int32, _ what: String) -> TransportError {
+    func failed(_ failure: Int32, _ what: String) -> TransportError {
         // Read first: the calls below may change it.
         let systemError = errno
         if failure == SSL_ERROR_SYSCALL {

@@ -7,6 +7,8 @@ internal import Glibc
 @safe package final class Connection {
     let descriptor: Int32
     var session: OpaquePointer?
+    /// What a handshake as a client found; nil before one and on a server's side.
+    package internal(set) var tlsHandshake: TLSHandshake?
     /// The other end's address.
     package let remoteAddress: SocketAddress
 

@@ -26,7 +26,7 @@ package struct Patience: Sendable {
     /// Throws when the time is up or the owner asked to stop.
     ///
     /// A stream that always has something to read never waits, and would never end without this.
-    func check(during call: @autoclosure () -> String) throws(TransportError) {
+    package func check(during call: @autoclosure () -> String) throws(TransportError) {
         if interrupt?.isTriggered == true {
             throw TransportError(.interrupted, "\(call()): stopped")
         }

@@ -29,14 +29,40 @@ internal import Glibc
         return context
     }
 
+    /// The newest version that a server speaks.
+    package enum Version: Sendable {
+        case tls12
+        case tls13
+    }
+
     /// A server's context with a certificate chain and its key, both in PEM files.
     ///
+    /// - Parameters:
+    ///   - versionMax: Together with TLS 1.2, the oldest, this bounds the version.
+    ///   - groups: The key exchanges taken, in OpenSSL's notation; nil for its own choice.
+    ///   - applicationProtocol: What is chosen of a client's ALPN offers if it is among them.
     /// - Throws: ``TransportError`` with ``TransportError/Code/invalidConfiguration`` when the files cannot
     ///   be read or do not fit together.
     package static func server(
-        certificateFile: String, keyFile: String
+        certificateFile: String, keyFile: String, versionMax: Version = .tls13,
+        groups: String? = nil, applicationProtocol: ApplicationProtocol? = nil
     ) throws(TransportError) -> TLSContext {
         let context = try unsafe TLSContext(TLS_server_method())
+        if versionMax == .tls12 {
+            unsafe SSL_CTX_ctrl(
+                context.pointer, SSL_CTRL_SET_MAX_PROTO_VERSION, Int(TLS1_2_VERSION), nil)
+        }
+        if let groups {
+            let isSet = unsafe groups.withCString { names in
+                unsafe SSL_CTX_ctrl(
+                    context.pointer, SSL_CTRL_SET_GROUPS_LIST, 0,
+                    UnsafeMutableRawPointer(mutating: names))
+            }
+            guard isSet == 1 else {
+                throw TransportError(.invalidConfiguration, "unknown groups \(groups)")
+            }
+        }
+        if applicationProtocol == .http1 { context.chooseHTTP1() }
         guard unsafe SSL_CTX_use_certificate_chain_file(context.pointer, certificateFile) == 1
         else {
             throw TransportError(
@@ -53,6 +79,34 @@ internal import Glibc
         return context
     }
 
+    /// A protocol above TLS, as ALPN names it (RFC 7301).
+    package enum ApplicationProtocol: String, Sendable {
+        case http1 = "http/1.1"
+    }
+
+    private func chooseHTTP1() {
+        unsafe SSL_CTX_set_alpn_select_cb(
+            pointer,
+            { _, chosen, chosenLength, offered, offeredLength, _ in
+                guard let offered = unsafe offered else { return SSL_TLSEXT_ERR_NOACK }
+                let wanted = ApplicationProtocol.http1.rawValue.utf8
+                let list = unsafe UnsafeBufferPointer(start: offered, count: Int(offeredLength))
+                var index = 0
+                while index < list.count {
+                    let length = unsafe Int(list[index])
+                    let begin = index + 1
+                    guard begin + length <= list.count else { break }
+                    if unsafe list[begin..<begin + length].elementsEqual(wanted) {
+                        unsafe chosen?.pointee = offered + begin
+                        unsafe chosenLength?.pointee = UInt8(truncatingIfNeeded: length)
+                        return SSL_TLSEXT_ERR_OK
+                    }
+                    index = begin + length
+                }
+                return SSL_TLSEXT_ERR_NOACK
+            }, nil)
+    }
+
     private init(_ method: OpaquePointer?) throws(TransportError) {
         // The socket BIO writes without MSG_NOSIGNAL, so a peer that went away would kill the process.
         _ = Self.brokenPipesIgnored
@@ -62,6 +116,10 @@ internal import Glibc
         }
         unsafe self.pointer = pointer
         unsafe SSL_CTX_ctrl(pointer, SSL_CTRL_SET_MIN_PROTO_VERSION, Int(TLS1_2_VERSION), nil)
+        // What is left of a write need not lie at the same place when it goes on.
+        unsafe SSL_CTX_ctrl(
+            pointer, SSL_CTRL_MODE,
+            Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER), nil)
         unsafe SSL_CTX_ctrl(pointer, SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_OFF), nil)
     }
 

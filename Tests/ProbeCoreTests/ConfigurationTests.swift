@@ -134,11 +134,46 @@ import Testing
             let client_id: String
             let timing_measurements: [String: Double]
             let seq: UInt64?
+            let details: Details
+        }
+        struct Details: Decodable {
+            let tls_version: String
+            let tls_round_trips: Int
+            let certificate_days_left: Double
         }
         let event = try JSONDecoder().decode(Decoded.self, from: Data(output.utf8))
         #expect(event.client_id == "me")
         #expect(event.timing_measurements["tls_ms"] != nil)
         #expect(event.seq == nil)
+        #expect(event.details.tls_version == "TLSv1.3")
+        #expect(event.details.tls_round_trips == 1)
+        #expect(event.details.certificate_days_left > 80)
+    }
+
+    @Test func `a target's options are taken in one argument or in several`() throws {
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let url = "\(target.httpURL)/fail?status=404"
+        for arguments in [
+            ["\(url) expect-status=404 expect-body=as%20asked"],
+            [url, "expect-status=404", "--timeout", "5s", "expect-body=as%20asked"],
+        ] {
+            #expect(try OnceCommand(arguments: arguments).run().exitCode == .success)
+        }
+        #expect(
+            try OnceCommand(arguments: [url, "expect-status=200"]).run().exitCode == .failure)
+    }
+
+    @Test func `other kinds are shown by the names of their metrics and details`() throws {
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let (output, exitCode) = try OnceCommand(arguments: [
+            "download+\(target.httpURL)/bytes/1000000000000", "max-time=200ms", "max-bytes=16GiB",
+        ]).run()
+        #expect(exitCode == .success)
+        let lines = output.split(separator: "\n", omittingEmptySubsequences: false)
+        #expect(lines.contains { $0.hasPrefix("  throughput") && $0.hasSuffix("Mbit/s") })
+        #expect(lines.contains { $0.hasPrefix("  connections ") && $0.hasSuffix(" 4") })
     }
 
     @Test(arguments: [

@@ -6,29 +6,33 @@ import Transport
 final class RawServer: Sendable {
     private let listener: Listener
     private let interrupt: Interrupt
-    private let thread = Mutex<OwnedThread?>(nil)
+    private let threads = Mutex<[OwnedThread]>([])
 
-    /// - Parameter body: Called with each connection, one after the other.
+    /// - Parameters:
+    ///   - connections: How many are served at once.
+    ///   - body: Called with each connection, on as many threads.
     init(
-        host: String = "127.0.0.1",
+        host: String = "127.0.0.1", connections: Int = 1,
         _ body: @escaping @Sendable (Connection, Patience) throws -> Void
     ) throws {
         listener = try Listener(host: host, port: 0)
         interrupt = try Interrupt()
-        let thread = OwnedThread(name: "raw-server") { [listener, interrupt] in
-            while !interrupt.isTriggered {
-                let patience = Patience(for: .seconds(60), interrupt: interrupt)
-                guard let connection = try? listener.accept(patience) else { continue }
-                // A client that breaks off is what many tests are about.
-                try? body(connection, patience)
+        let started = (0..<connections).map { _ in
+            OwnedThread(name: "raw-server") { [listener, interrupt] in
+                while !interrupt.isTriggered {
+                    let patience = Patience(for: .seconds(60), interrupt: interrupt)
+                    guard let connection = try? listener.accept(patience) else { continue }
+                    // A client that breaks off is what many tests are about.
+                    try? body(connection, patience)
+                }
             }
         }
-        self.thread.withLock { $0 = thread }
+        threads.withLock { $0 = started }
     }
 
     deinit {
         interrupt.trigger()
-        thread.withLock { $0 }?.join()
+        for thread in threads.withLock({ $0 }) { thread.join() }
     }
 
     var port: UInt16 { listener.address.port }

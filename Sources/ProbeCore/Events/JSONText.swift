@@ -35,6 +35,30 @@ struct JSONText {
         needsComma = true
     }
 
+    /// A finite number.
+    mutating func member(_ name: String, _ value: Double) {
+        key(name)
+        bytes += "\(value)".utf8
+        needsComma = true
+    }
+
+    mutating func member(_ name: String, _ value: Bool) {
+        key(name)
+        bytes += (value ? "true" : "false").utf8
+        needsComma = true
+    }
+
+    mutating func member(_ name: String, _ values: [Int]) {
+        key(name)
+        bytes.append(UInt8(ascii: "["))
+        for (index, value) in values.enumerated() {
+            if index > 0 { bytes.append(UInt8(ascii: ",")) }
+            bytes += String(value).utf8
+        }
+        bytes.append(UInt8(ascii: "]"))
+        needsComma = true
+    }
+
     /// Nanoseconds as milliseconds, exactly.
     mutating func member(_ name: String, nanoseconds: Int64) {
         key(name)

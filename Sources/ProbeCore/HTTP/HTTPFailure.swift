@@ -39,6 +39,8 @@ package struct HTTPViolation: Error, Sendable, Equatable {
         case truncated
         /// The answer is larger than its reader wants to keep.
         case bodyTooLarge = "body_too_large"
+        /// The answer is no success.
+        case unwantedStatus = "unwanted_status"
     }
 
     package let code: Code

@@ -48,16 +48,21 @@ package struct HTTPResponseReader: Sendable {
     /// The body's first bytes, as many as were asked for.
     package private(set) var keptBody: [UInt8] = []
 
+    /// The searches for texts in the body, in the order in which they were asked for.
+    package private(set) var searches: [StreamSearch]
+    /// The bytes of the status line and the fields, of all heads and trailers.
+    package private(set) var headBytes = 0
+
     private let keepBytesMax: Int
     private var state = State.statusLine
     private var pending: Head?
     private var line: [UInt8] = []
-    private var headBytes = 0
     private var hasExcess = false
 
-    /// A reader that keeps the first `keepBytesMax` bytes of the body.
-    package init(keepBytesMax: Int = 0) {
+    /// A reader that keeps the first `keepBytesMax` bytes of the body and lets `searches` see all of it.
+    package init(keepBytesMax: Int = 0, searches: [StreamSearch] = []) {
         self.keepBytesMax = keepBytesMax
+        self.searches = searches
     }
 
     /// Whether the answer has ended.
@@ -124,11 +129,14 @@ package struct HTTPResponseReader: Sendable {
         }
     }
 
-    /// Counts up to `limit` bytes of body and keeps those it shall keep.
+    /// Counts up to `limit` bytes of body, searches them and keeps those it shall keep.
     private mutating func take(_ bytes: Span<UInt8>, from index: Int, atMost limit: Int) -> Int {
         let taken = min(limit, bytes.count - index)
         let kept = min(taken, max(0, keepBytesMax - keptBody.count))
         for offset in 0..<kept { keptBody.append(bytes[index + offset]) }
+        for search in searches.indices {
+            searches[search].consume(bytes.extracting(index..<index + taken))
+        }
         bodyBytes &+= taken
         return taken
     }
@@ -261,7 +269,7 @@ package struct HTTPResponseReader: Sendable {
     }
 
     /// A character of a token (RFC 9110, section 5.6.2).
-    private static func isNameByte(_ byte: UInt8) -> Bool {
+    static func isNameByte(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
             UInt8(ascii: "0")...UInt8(ascii: "9"):

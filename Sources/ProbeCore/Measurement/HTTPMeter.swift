@@ -17,9 +17,10 @@ package import Transport
 /// - `throughput_mbps`: the body's bits over the time from the answer's first byte to the body's last. Absent
 ///   for bodies below ``throughputBytesMin``.
 ///
-/// The failing stage is `dns`, `tcp` or `tls` as they are; `http` when no proper answer came or its
-/// status is 400 or higher (its times are kept); `throughput` when the answer began well and its body then
-/// broke off or stayed out. Redirects are not followed: a redirect is the measured answer. Proxies
+/// The failing stage is `dns`, `tcp` or `tls` as they are; `http` when no proper answer came or it is not as the
+/// target expects (its times are kept; without expectations, a status of 400 or higher); `throughput` when
+/// the answer began well and its body then broke off or stayed out. A certificate that is valid for too
+/// short fails in `tls`, with the times of all stages kept. Redirects are not followed: a redirect is the measured answer. Proxies
 /// are not used, as it is the network between this machine and the target that is measured.
 package struct HTTPMeter: Sendable {
     /// The smallest body whose transfer rate means something, bytes.
@@ -46,59 +47,68 @@ package struct HTTPMeter: Sendable {
 
     /// Measures `target` once; returns within the patience whatever the network does.
     package func measure(_ target: HTTPTarget, _ patience: Patience) -> MeasurementOutcome {
-        let url = target.url
         var measurement = Measurement(startedAt: .now())
-
         var progress = Dialer.Progress()
         let dialled = Result { () throws(TransportError) in
-            try dialer.dial(url, patience, &progress)
+            try dialer.dial(target.url, family: target.family, patience, &progress)
         }
-        measurement.record(progress.dns, as: .dns)
-        measurement.record(progress.tcp, as: .tcp)
-        measurement.record(progress.roundTrip, as: .rtt)
-        measurement.record(progress.tls, as: .tls)
-        measurement.remoteAddress = progress.remoteAddress?.host
+        measurement.record(progress)
         switch dialled {
         case .success(let connection):
-            measurement.sourceAddress = connection.localAddress?.host
-            measurement.tlsVersion = connection.tlsVersion
-            return exchange(url, over: connection, progress, patience, measurement)
+            measurement.record(connection)
+            return exchange(target, over: connection, progress, patience, measurement)
         case .failure(let error):
-            return Self.outcome(measurement, .transport(error), stage: progress.stage)
+            return measurement.failed(by: .transport(error), in: progress.stage)
         }
     }
 
     private func exchange(
-        _ url: HTTPURL, over connection: Connection, _ progress: Dialer.Progress,
+        _ target: HTTPTarget, over connection: Connection, _ progress: Dialer.Progress,
         _ patience: Patience, _ begun: Measurement
     ) -> MeasurementOutcome {
         var measurement = begun
-        var transfer = Transfer()
-        let failure = run(request(url), over: connection, patience, &transfer)
-        measurement.status = transfer.reader.head?.status
+        let expectation = target.expectation
+        var transfer = Transfer(
+            reader: HTTPResponseReader(searches: expectation.searches))
+        let failure = run(request(target.url), over: connection, patience, &transfer)
+        let reader = transfer.reader
+        measurement.status = reader.head?.status
         if let firstByte = transfer.firstByte {
-            measurement.bodyBytes = transfer.reader.bodyBytes
+            measurement.bodyBytes = reader.bodyBytes
             measurement.record(firstByte.since(transfer.requestWritten), as: .ttfb)
+            measurement.note("header_bytes", reader.headBytes)
+            measurement.note("body_bytes", reader.bodyBytes)
+        }
+        if let head = reader.head {
+            measurement.note("http_version", "1.\(head.minorVersion)")
+            measurement.note("http_status", head.status)
         }
         if let failure {
-            let hasBegunWell = measurement.status.map { $0 < 400 } ?? false
+            let hasBegunWell = measurement.status.map { expectation.accepts(status: $0) } ?? false
             let isTransfer =
                 switch failure {
                 case .transport: true
                 case .violation(let violation): violation.code == .truncated
                 }
-            return Self.outcome(
-                measurement, failure, stage: hasBegunWell && isTransfer ? .throughput : .http)
+            return measurement.failed(
+                by: failure, in: hasBegunWell && isTransfer ? .throughput : .http)
         }
-        measurement.stoppedAtBudget = !transfer.reader.isComplete
-        if !measurement.stoppedAtBudget {
+        measurement.stoppedAtBudget = !reader.isComplete
+        if measurement.stoppedAtBudget {
+            measurement.note("stopped_at_budget", true)
+        } else {
             let sinceConnecting = progress.connectingSince.map { transfer.lastByte.since($0) }
             measurement.record(
                 sinceConnecting.map { $0 + (progress.dns ?? .zero) }, as: .total)
         }
         measurement.metrics[.throughput] = transfer.throughput
-        if let status = measurement.status, status >= 400 {
-            measurement.failure = .init(stage: .http, message: "the server answered \(status)")
+        let certificate = progress.handshake?.certificate
+        if let violation = certificate.flatMap({
+            expectation.violation(by: $0, at: measurement.startedAt)
+        }) {
+            measurement.failure = .init(stage: .tls, message: violation)
+        } else if let violation = expectation.violation(by: reader) {
+            measurement.failure = .init(stage: .http, message: violation)
         }
         return .measured(measurement)
     }
@@ -106,13 +116,14 @@ package struct HTTPMeter: Sendable {
     private func request(_ url: HTTPURL) -> [UInt8] {
         let head =
             "GET \(url.requestTarget) HTTP/1.1\r\nHost: \(url.authority)\r\n"
-            + "User-Agent: \(userAgent)\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+            + "User-Agent: \(userAgent)\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
+            + "Connection: close\r\n\r\n"
         return Array(head.utf8)
     }
 
     /// The moments of one request and its answer.
     private struct Transfer {
-        var reader = HTTPResponseReader()
+        var reader: HTTPResponseReader
         var requestWritten = MonotonicInstant(nanoseconds: 0)
         var firstByte: MonotonicInstant?
         var lastByte = MonotonicInstant(nanoseconds: 0)
@@ -157,21 +168,5 @@ package struct HTTPMeter: Sendable {
         } catch {
             preconditionFailure("only transport errors and violations are thrown above: \(error)")
         }
-    }
-
-    /// A failed measurement, unless the failure is this machine's own and says nothing of the target.
-    private static func outcome(
-        _ measurement: Measurement, _ failure: HTTPFailure, stage: ErrorStage
-    ) -> MeasurementOutcome {
-        if case .transport(let error) = failure {
-            switch error.code {
-            case .interrupted, .system, .invalidConfiguration:
-                return .notMeasured(reason: error.message)
-            default: break
-            }
-        }
-        var failed = measurement
-        failed.failure = .init(stage: stage, message: failure.message)
-        return .measured(failed)
     }
 }

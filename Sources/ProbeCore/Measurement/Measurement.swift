@@ -50,6 +50,20 @@ package struct Measurement: Sendable {
         guard let duration else { return }
         metrics[metric] = MetricValue(duration.inMilliseconds, of: metric)
     }
+
+    /// A failed measurement, unless the failure is this machine's own and says nothing of the target.
+    func failed(by failure: HTTPFailure, in stage: ErrorStage) -> MeasurementOutcome {
+        if case .transport(let error) = failure {
+            switch error.code {
+            case .interrupted, .system, .invalidConfiguration:
+                return .notMeasured(reason: error.message)
+            default: break
+            }
+        }
+        var failed = self
+        failed.failure = .init(stage: stage, message: failure.message)
+        return .measured(failed)
+    }
 }
 
 /// What came of the attempt to measure.

@@ -3,6 +3,12 @@ package import Transport
 /// Measures targets of every kind.
 package struct Meters: Sendable {
     private let http: HTTPMeter
+    private let transfer: TransferMeter
+    private let loaded: LoadedMeter
+    private let dns: DNSMeter
+    private let tcp: TCPMeter
+    private let echo: EchoMeter
+    private let firstHop: FirstHopMeter
     private let timeout: Duration
 
     /// - Parameters:
@@ -13,15 +19,36 @@ package struct Meters: Sendable {
     ) {
         self.timeout = timeout
         http = HTTPMeter(dialer: dialer, bodyBytesMax: bodyBytesMax, userAgent: userAgent)
+        dns = DNSMeter(dialer: dialer)
+        tcp = TCPMeter(dialer: dialer)
+        echo = EchoMeter(dialer: dialer)
+        firstHop = FirstHopMeter()
+        transfer = TransferMeter(dialer: dialer, userAgent: userAgent)
+        loaded = LoadedMeter(dialer: dialer, userAgent: userAgent)
     }
 
     /// Measures `target` once; returns within its timeout whatever the network does.
+    ///
+    /// A train of packets takes its own time, by its options; the timeout is then for the lookup alone. A
+    /// transfer's own time is added to the timeout, unless the target sets one, which is then for the whole.
     package func measure(_ target: Target, interrupt: Interrupt? = nil) -> MeasurementOutcome {
         let patience = Patience(for: target.timeout ?? timeout, interrupt: interrupt)
         return switch target.method {
         case .http(let page): http.measure(page, patience)
-        case .dns, .tcp, .echo, .firstHop, .transfer, .loaded:
-            .notMeasured(reason: "this kind of target cannot be measured yet")
+        case .dns(let question): dns.measure(question, patience)
+        case .tcp(let port): tcp.measure(port, patience)
+        case .echo(let host): echo.measure(host, lookup: patience)
+        case .firstHop(let gateway): firstHop.measure(gateway, interrupt)
+        case .transfer(let load):
+            transfer.measure(load, self.patience(for: target, load.budget, interrupt))
+        case .loaded(let load):
+            loaded.measure(load, self.patience(for: target, load.budget, interrupt))
         }
+    }
+
+    private func patience(
+        for target: Target, _ budget: TransferBudget, _ interrupt: Interrupt?
+    ) -> Patience {
+        Patience(for: target.timeout ?? timeout + budget.duration, interrupt: interrupt)
     }
 }

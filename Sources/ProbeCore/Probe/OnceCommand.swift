@@ -6,22 +6,34 @@ internal import Transport
 package struct OnceCommand: Sendable {
     /// What `probe once --help` says.
     package static let help = """
-        Usage: probe once URL [--json] [--timeout DURATION] [--ca-file PATH]
-                              [--max-body-bytes BYTES] [--client-id TEXT]
+        Usage: probe once TARGET [NAME=VALUE ...] [--json] [--timeout DURATION]
+                          [--ca-file PATH] [--max-body-bytes BYTES] [--client-id TEXT]
 
-        Measures URL once, as the probe does at every interval, and shows each stage's time.
+        Measures TARGET once, as the probe does at every interval, and shows what it found.
         Nothing is posted.
 
-          --json            print the event as JSON instead
+        TARGET is an address, with the options of its kind behind it as in the probe's
+        configuration: as one argument or as several.
+
+          probe once https://example.com expect-status=200
+          probe once 'icmp://192.0.2.1 count=20'
+          probe once dns://192.0.2.53/example.com?type=AAAA
+          probe once download+https://example.com/large max-time=10s connections=4
+          probe once loaded+https://example.com/large small=/favicon.ico
+
+        Options of this command:
+          --json            print the event as one JSON object instead, with what else was found
+                            as its member "details"
           --client-id       the name in the event (default: once)
-          --timeout         how long it may take (default: 10s)
+          --timeout         how long it may take (default: 10s); the target's own timeout wins
           --ca-file         PEM file with certificates to trust besides the system's
-          --max-body-bytes  where to stop reading the body (default: 16MiB)
+          --max-body-bytes  where to stop reading the body of one GET (default: 16MiB)
 
         Exit codes:
-          0   the target answered well
-          1   the measurement failed in a stage, or the answer's status was 400 or higher
-          64  the command line was used wrongly
+          0   the target answered well, and as it was expected to
+          1   the measurement failed in a stage, or the answer was not as expected: without
+              expectations, a status of 400 or higher
+          64  the command line or the target was written wrongly
           69  this machine could not measure
 
         """
@@ -56,10 +68,10 @@ package struct OnceCommand: Sendable {
             }
         }
         if let pending { throw Misuse("--\(pending) needs a value") }
-        guard let text = positional.first, positional.count == 1 else {
-            throw Misuse("give one URL to measure")
-        }
-        do throws(TargetRefusal) { target = try Target(text) } catch {
+        guard !positional.isEmpty else { throw Misuse("give a target to measure") }
+        do throws(TargetRefusal) {
+            target = try Target(positional.joined(separator: " "))
+        } catch {
             throw Misuse("\(error)")
         }
         do throws(ConfigurationError) {
@@ -87,8 +99,8 @@ package struct OnceCommand: Sendable {
         case .measured(let measurement):
             let text =
                 showsJSON
-                ? String(decoding: event(measurement).json, as: UTF8.self)
-                : measurement.waterfall(of: target.name.text)
+                ? String(decoding: measurement.json(in: event(measurement)), as: UTF8.self)
+                : measurement.report(of: target)
             return (text + "\n", measurement.failure == nil ? .success : .failure)
         }
     }

@@ -1,3 +1,5 @@
+package import Transport
+
 /// A question to a named resolver, in the form of RFC 4501: `dns://192.0.2.53/example.com?type=AAAA`.
 package struct DNSTarget: Sendable, Hashable {
     /// The types that can be asked for.
@@ -11,6 +13,21 @@ package struct DNSTarget: Sendable, Hashable {
         case soa = "SOA"
         case srv = "SRV"
         case txt = "TXT"
+
+        /// The type's number (RFC 1035, section 3.2.2; RFC 3596; RFC 2782).
+        package var number: UInt16 {
+            switch self {
+            case .a: 1
+            case .ns: 2
+            case .cname: 5
+            case .soa: 6
+            case .ptr: 12
+            case .mx: 15
+            case .txt: 16
+            case .aaaa: 28
+            case .srv: 33
+            }
+        }
     }
 
     /// How the question travels.
@@ -22,11 +39,11 @@ package struct DNSTarget: Sendable, Hashable {
 
     /// The resolver; its port is 53 unless given.
     package let resolver: Endpoint
-    package let question: String
+    package let name: DNSName
     package let recordType: RecordType
     package let carrier: Carrier
-    /// The good response code, by its mnemonic (RFC 6895); nil for NOERROR.
-    package let expectedCode: String?
+    /// The good response code.
+    package let expectedCode: DNSResponseCode
 
     package static let defaultPort: UInt16 = 53
 
@@ -36,12 +53,17 @@ package struct DNSTarget: Sendable, Hashable {
         resolver = try Endpoint(authority, of: text.address)
         let path = rest[authority.endIndex...].drop { $0 == "/" }
         let name = path.prefix { $0 != "?" }
-        let isName = name.utf8.allSatisfy { (0x21...0x7E).contains($0) }
-        guard !name.isEmpty, name.utf8.count <= 254, isName else {
+        guard !name.isEmpty else {
             throw TargetRefusal(
                 text.address, "names nothing to ask for; write dns://192.0.2.53/example.com?type=A")
         }
-        question = name.lowercased()
+        let isText = name.utf8.allSatisfy { (0x21...0x7E).contains($0) }
+        guard isText, let wireName = DNSName(name) else {
+            throw TargetRefusal(
+                text.address,
+                "asks for what is no domain name: labels of 1 to 63 ASCII characters between dots")
+        }
+        self.name = wireName
         var type = RecordType.a
         for item in path[name.endIndex...].dropFirst().split(whereSeparator: { ";&".contains($0) })
         {
@@ -59,6 +81,14 @@ package struct DNSTarget: Sendable, Hashable {
         }
         recordType = type
         carrier = try text.takeChoice("carrier", of: Carrier.self) ?? .udp
-        expectedCode = text.take("expect-rcode")?.uppercased()
+        guard let mnemonic = text.take("expect-rcode") else {
+            expectedCode = .noError
+            return
+        }
+        guard let code = DNSResponseCode(mnemonic: mnemonic) else {
+            let words = DNSResponseCode.known.joined(separator: ", ")
+            throw text.refusal("expect-rcode", "one of \(words)")
+        }
+        expectedCode = code
     }
 }

@@ -1,3 +1,4 @@
+internal import ServiceKit
 package import Transport
 
 /// A host that answers echo requests: `icmp://192.0.2.1`, or `udp://192.0.2.1:7` (RFC 862).
@@ -26,7 +27,7 @@ package struct EchoTarget: Sendable, Hashable {
             }
             carrier = .icmp
         }
-        family = try text.takeFamily()
+        family = try text.takeFamily(of: host)
         train = try EchoTrain(&text)
     }
 }
@@ -46,10 +47,13 @@ package struct EchoTrain: Sendable, Hashable {
     package var spacing = Spacing.poisson
     /// The gap between two requests; the mean of Poisson spacing.
     package var gap = Duration.milliseconds(100)
-    /// How long after the last request an answer counts.
+    /// How long after its request an answer counts (RFC 2680, section 2.8.2); a later one is as good as none.
     package var patience = Duration.seconds(2)
     /// Bytes behind the ICMP or UDP header; `ping` sends 56.
     package var payloadBytes = 56
+
+    /// The longest that a train may be planned to take.
+    private static let lengthMax = Duration.seconds(600)
 
     package init() {}
 
@@ -60,5 +64,25 @@ package struct EchoTrain: Sendable, Hashable {
         patience =
             try text.takeDuration("wait", in: .milliseconds(10)...(.seconds(60))) ?? patience
         payloadBytes = try text.takeInteger("size", in: 24...1400) ?? payloadBytes
+        guard gap * (count - 1) + patience <= Self.lengthMax else {
+            let most = UnitText.text(of: Self.lengthMax)
+            throw TargetRefusal(
+                text.address, "has a train longer than \(most): lower count, gap or wait")
+        }
+    }
+}
+
+/// The default gateway: `first-hop`.
+package struct FirstHopTarget: Sendable, Hashable {
+    package let train: EchoTrain
+    /// An address behind the gateway, which packets of one hop are sent towards; nil for one that nobody has.
+    package let towards: String?
+
+    init(_ text: inout TargetText) throws(TargetRefusal) {
+        towards = text.take("towards")
+        if let towards, SocketAddress(literal: towards, port: 0) == nil {
+            throw text.refusal("towards", "an IP address")
+        }
+        train = try EchoTrain(&text)
     }
 }

@@ -58,13 +58,13 @@ package struct HTTPExpectation: Sendable, Hashable {
             }
             statuses = ranges
         }
-        bodyText = text.take("expect-body")
-        bodyForbidden = text.take("forbid-body")
+        bodyText = try text.takeText("expect-body")
+        bodyForbidden = try text.takeText("forbid-body")
         if let line = text.take("expect-header") {
-            let parts = line.split(separator: ":", maxSplits: 1)
-            guard let name = parts.first, !name.isEmpty else {
-                throw text.refusal("expect-header", "Name or Name:value")
-            }
+            let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let name = parts.first, !name.isEmpty,
+                name.utf8.allSatisfy({ HTTPResponseReader.isNameByte($0) })
+            else { throw text.refusal("expect-header", "Name or Name:value") }
             let value = parts.dropFirst().first.map {
                 String($0.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
             }
@@ -78,7 +78,22 @@ package struct HTTPExpectation: Sendable, Hashable {
     }
 }
 
+extension HTTPExpectation {
+    /// Whether `status` is a good one.
+    package func accepts(status: Int) -> Bool {
+        guard let statuses else { return status < 400 }
+        return statuses.contains { $0.contains(status) }
+    }
+}
+
 extension TargetText {
+    /// A text of at least one byte.
+    fileprivate mutating func takeText(_ name: String) throws(TargetRefusal) -> String? {
+        guard let text = take(name) else { return nil }
+        guard !text.isEmpty else { throw refusal(name, "a text: it is empty") }
+        return text
+    }
+
     /// The option `family`: `ipv4` or `ipv6`.
     mutating func takeFamily() throws(TargetRefusal) -> AddressFamily? {
         try takeChoice("family", of: AddressFamily.self)

@@ -13,7 +13,7 @@ package struct TCPTarget: Sendable, Hashable {
             throw TargetRefusal(text.address, "has no port; write tcp://host:port")
         }
         self.port = port
-        family = try text.takeFamily()
+        family = try text.takeFamily(of: host)
     }
 }
 
@@ -26,5 +26,16 @@ extension TargetText {
             throw TargetRefusal(address, "has something after its host and port")
         }
         return try Endpoint(authority, of: address)
+    }
+
+    /// The option `family` of a host, which is of one family already when it is an address.
+    mutating func takeFamily(of host: Endpoint) throws(TargetRefusal) -> AddressFamily? {
+        guard let family = try takeFamily() else { return nil }
+        if let address = host.literalAddress(port: 0), address.family != family {
+            throw TargetRefusal(
+                self.address,
+                "has the option family=\(family.rawValue) and an address of the other family")
+        }
+        return family
     }
 }

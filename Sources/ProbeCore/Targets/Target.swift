@@ -16,7 +16,7 @@ package struct Target: Sendable, Hashable {
         /// `icmp`, `udp`: a train of echo requests.
         case echo(EchoTarget)
         /// `first-hop`: a train of echo requests to the default gateway.
-        case firstHop(EchoTrain)
+        case firstHop(FirstHopTarget)
         /// `download+http`, `upload+https` and so on: a transfer over several connections.
         case transfer(TransferTarget)
         /// `loaded+http`, `loaded+https`: round trips while a transfer runs.
@@ -62,7 +62,7 @@ package struct Target: Sendable, Hashable {
             case "dns": .dns(try DNSTarget(&text))
             case "tcp": .tcp(try TCPTarget(&text))
             case "icmp", "udp": .echo(try EchoTarget(&text))
-            case "first-hop": .firstHop(try EchoTrain(&text))
+            case "first-hop": .firstHop(try FirstHopTarget(&text))
             case "download+http", "download+https", "upload+http", "upload+https":
                 .transfer(try TransferTarget(&text))
             case "loaded+http", "loaded+https": .loaded(try LoadedTarget(&text))

@@ -1,3 +1,5 @@
+package import Transport
+
 /// An address to load from, or to load up to: `download+https://…`, `upload+https://…`.
 package struct TransferTarget: Sendable, Hashable {
     package enum Direction: String, Sendable, CaseIterable {
@@ -7,11 +9,14 @@ package struct TransferTarget: Sendable, Hashable {
 
     package let direction: Direction
     package let url: HTTPURL
+    /// Only addresses of this family are tried; nil for both.
+    package let family: AddressFamily?
     package let budget: TransferBudget
 
     init(_ text: inout TargetText) throws(TargetRefusal) {
         direction = text.scheme.hasPrefix("upload") ? .upload : .download
         url = try text.urlBehindPlus()
+        family = try text.takeFamily()
         budget = try TransferBudget(&text)
     }
 }
@@ -26,10 +31,13 @@ package struct TransferBudget: Sendable, Hashable {
 
     package init() {}
 
-    init(_ text: inout TargetText) throws(TargetRefusal) {
+    /// - Parameter bytesMax: Where the text gives none.
+    init(_ text: inout TargetText, bytesMax bytesDefault: Int? = nil) throws(TargetRefusal) {
         duration =
             try text.takeDuration("max-time", in: .milliseconds(100)...(.seconds(60))) ?? duration
-        bytesMax = try text.takeByteCount("max-bytes", in: (64 << 10)...(16 << 30)) ?? bytesMax
+        bytesMax =
+            try text.takeByteCount("max-bytes", in: (64 << 10)...(16 << 30))
+            ?? bytesDefault ?? bytesMax
         connections = try text.takeInteger("connections", in: 1...32) ?? connections
     }
 }
@@ -39,12 +47,18 @@ package struct LoadedTarget: Sendable, Hashable {
     package let direction: TransferTarget.Direction
     /// What loads the path.
     package let url: HTTPURL
+    /// Only addresses of this family are tried; nil for both.
+    package let family: AddressFamily?
     /// The path of something small on the same server, whose round trips are measured; nil for the root.
     package let smallPath: String?
+    /// Its bytes are 1 GiB unless given: the load has to last for as long as round trips are measured.
     package let budget: TransferBudget
+
+    private static let bytesMax = 1 << 30
 
     init(_ text: inout TargetText) throws(TargetRefusal) {
         url = try text.urlBehindPlus()
+        family = try text.takeFamily()
         direction =
             try text.takeChoice("direction", of: TransferTarget.Direction.self) ?? .download
         smallPath = text.take("small")
@@ -53,7 +67,7 @@ package struct LoadedTarget: Sendable, Hashable {
         {
             throw text.refusal("small", "a path that begins with /")
         }
-        budget = try TransferBudget(&text)
+        budget = try TransferBudget(&text, bytesMax: Self.bytesMax)
     }
 }
 
