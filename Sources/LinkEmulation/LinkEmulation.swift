@@ -1,3 +1,4 @@
+internal import CNamespaces
 internal import Glibc
 
 /// Whether links can be emulated on this machine.
@@ -20,4 +21,13 @@ package enum LinkEmulation {
         _ = unsafe write(STDERR_FILENO, warning, warning.utf8.count)
         return false
     }()
+
+    /// Has the calling thread, which must be one of ours, run before ordinary ones and be woken without slack, as a
+    /// link's own thread does. For what measures the emulation rather than a busy machine; it must sleep most of the time.
+    ///
+    /// - Returns: Whether the system allowed it.
+    @discardableResult
+    package static func makeCallingThreadPunctual() -> Bool {
+        namespaces_make_calling_thread_punctual() == 0
+    }
 }

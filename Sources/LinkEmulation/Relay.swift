@@ -27,7 +27,7 @@ final class Relay: Sendable {
         self.models = Mutex(models)
         let started = Monitor(false)
         let relay = OwnedThread(name: name) { [self] in
-            isPunctual.store(namespaces_make_calling_thread_punctual() == 0, ordering: .relaxed)
+            isPunctual.store(LinkEmulation.makeCallingThreadPunctual(), ordering: .relaxed)
             started.update { $0 = true }
             while !isStopping.load(ordering: .acquiring) {
                 turn()
