@@ -29,8 +29,11 @@ final class Relay: Sendable {
         let relay = OwnedThread(name: name) { [self] in
             isPunctual.store(LinkEmulation.makeCallingThreadPunctual(), ordering: .relaxed)
             started.update { $0 = true }
+            var plan = WakePlan()
             while !isStopping.load(ordering: .acquiring) {
-                turn()
+                let next = turn()
+                let now = ContinuousClock.now
+                waitForPackets(atMost: next.map { plan.sleep(until: $0, at: now) })
             }
         }
         thread.withLock { $0 = relay }
@@ -60,8 +63,11 @@ final class Relay: Sendable {
         close(event)
     }
 
-    private func turn() {
-        let next = models.withLock { models -> ContinuousClock.Instant? in
+    /// Takes up what has arrived and delivers what is due.
+    ///
+    /// - Returns: When something is due next.
+    private func turn() -> ContinuousClock.Instant? {
+        models.withLock { models in
             for index in models.indices {
                 deliver(&models[index], to: devices[1 - index])
             }
@@ -72,7 +78,6 @@ final class Relay: Sendable {
             }
             return models.compactMap(\.nextMoment).min()
         }
-        waitForPackets(until: next)
     }
 
     private func takeUp(_ model: inout DirectionModel, from device: TunDevice) {
@@ -89,12 +94,11 @@ final class Relay: Sendable {
         }
     }
 
-    /// Sleeps until a packet arrives, somebody wakes the thread, or `moment` has come.
-    private func waitForPackets(until moment: ContinuousClock.Instant?) {
+    /// Sleeps until a packet arrives, somebody wakes the thread, or `limit` has passed; nil is without limit.
+    private func waitForPackets(atMost limit: Duration?) {
         var timeout: Int64 = -1
-        if let moment {
-            let remaining = max(.zero, ContinuousClock.now.duration(to: moment))
-            let (seconds, attoseconds) = remaining.components
+        if let limit {
+            let (seconds, attoseconds) = limit.components
             timeout = min(seconds, Self.longestWaitSeconds) * 1_000_000_000
             timeout += attoseconds / 1_000_000_000
         }
