@@ -5,7 +5,9 @@ import Testing
 @testable import LinkEmulation
 
 /// All that needs real namespaces, one after the other, since they compare what they see with set times.
-@Suite(.serialized, .enabled(if: LinkEmulation.isAvailable, "needs root and /dev/net/tun"))
+@Suite(
+    .serialized,
+    .enabled(if: LinkEmulation.isAvailable, Comment(rawValue: LinkEmulation.obstacle ?? "")))
 struct OnRealNamespaces {}
 
 extension OnRealNamespaces {

@@ -146,6 +146,18 @@ extension OnRealNamespaces {
             #expect(eventually { traces(ofLink: number, identifiers) == 0 })
         }
 
+        @Test func `many links, one after the other, leave nothing behind`() throws {
+            let count = 64
+            let before = openDescriptorsAndThreads()
+            for seed in 0..<count { try EmulatedLink(seed: UInt64(seed)).close() }
+            // Other tests go on beside this one; a descriptor or a thread kept by each link would show.
+            #expect(eventually { openDescriptorsAndThreads() < before + count })
+        }
+
+        private func openDescriptorsAndThreads() -> Int {
+            entries(of: "/proc/self/fd").count + entries(of: "/proc/self/task").count
+        }
+
         /// How many descriptors and threads of this process belong to a link or its namespaces.
         private func traces(ofLink number: Int, _ namespaces: [UInt64]) -> Int {
             let names = namespaces.map { "net:[\($0)]" }
