@@ -6,9 +6,7 @@ package struct Impairment: Sendable, Equatable {
     /// Bits of IP packets, headers included, per second; nil is without limit. A packet begins when the one before it has
     /// ended: there is no burst above the rate.
     package var rate: UInt64? {
-        didSet {
-            precondition(rate != 0, "a link that stands still loses everything: use Loss.all")
-        }
+        didSet { checkRate(rate) }
     }
     /// What may wait for the bottleneck; the rest is dropped on arrival (tail drop).
     package var queue: Queue
@@ -18,7 +16,9 @@ package struct Impairment: Sendable, Equatable {
         didSet { checkProbability(duplication) }
     }
     /// How long a packet travels; nothing arrives earlier, but for what ``jitter`` takes off.
-    package var delay: Duration
+    package var delay: Duration {
+        didSet { checkDelay(delay) }
+    }
     /// What varies the delay. Packets keep their order: one that would overtake arrives right behind its predecessor,
     /// so between packets that are closer together than the jitter is wide, the variation is less and the mean more.
     package var jitter: Jitter
@@ -30,8 +30,8 @@ package struct Impairment: Sendable, Equatable {
         duplication: Double = 0, reordering: Reordering = .none, rate: UInt64? = nil,
         queue: Queue = Queue()
     ) {
-        precondition(delay >= .zero, "a packet cannot arrive before it is sent")
-        precondition(rate != 0, "a link that stands still loses everything: use Loss.all")
+        checkDelay(delay)
+        checkRate(rate)
         checkProbability(duplication)
         self.delay = delay
         self.jitter = jitter
@@ -65,7 +65,7 @@ package struct Impairment: Sendable, Equatable {
         /// Each packet is held back for `extraDelay` with `probability`, in 0...1, independently of all others.
         package init(probability: Double, extraDelay: Duration) {
             checkProbability(probability)
-            precondition(extraDelay >= .zero, "a packet cannot be held back for less than no time")
+            checkDelay(extraDelay)
             self.probability = probability
             self.extraDelay = extraDelay
         }
@@ -120,6 +120,14 @@ package enum Jitter: Sendable, Equatable {
     case quantiles([Duration])
 }
 
-func checkProbability(_ value: Double) {
+private func checkDelay(_ value: Duration) {
+    precondition(value >= .zero, "a packet cannot arrive before it is sent")
+}
+
+private func checkRate(_ value: UInt64?) {
+    precondition(value != 0, "a link that stands still loses everything: use Loss.all")
+}
+
+private func checkProbability(_ value: Double) {
     precondition((0...1).contains(value), "\(value) is not a probability")
 }

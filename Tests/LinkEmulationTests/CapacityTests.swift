@@ -16,18 +16,18 @@ extension OnRealNamespaces {
         ) async throws {
             let link = try EmulatedLink(seed: 1)
             defer { link.close() }
-            let queue = Impairment.Queue(packets: 50)
-            link.set(Impairment(rate: rate, queue: queue), .aToB)
+            let payload = 972
+            let packetBytes = payload + headerBytes
+            // The queue holds two seconds' worth, and twice as much is sent at once: the sender's own pace does not matter.
+            let places = Int(rate) * 2 / (packetBytes * 8)
+            let packets = places * 2
+            link.set(Impairment(rate: rate, queue: .init(packets: places)), .aToB)
             let host = link.b.ipv4
             let receiver = try await link.b.run {
                 let socket = try IPSocket(datagramsOf: AF_INET)
                 try socket.bind(host, 9)
                 return socket
             }
-            let payload = 972
-            let packetBytes = payload + headerBytes
-            // Twice as much as there is capacity for, for two seconds.
-            let packets = Int(rate) / (packetBytes * 8) * 4
             let arrivals = Monitor<[ContinuousClock.Instant]>([])
             let watcher = try link.b.namespace.startThread(named: "watch arrivals") {
                 LinkEmulation.makeCallingThreadPunctual()
@@ -40,14 +40,14 @@ extension OnRealNamespaces {
             try await link.a.run {
                 let sender = try IPSocket(datagramsOf: AF_INET)
                 try sender.connect(host, 9)
-                let start = ContinuousClock.now
-                for number in 0..<packets {
-                    let moment = start + .seconds(2) * number / packets
-                    while ContinuousClock.now < moment { usleep(500) }
-                    try sender.send([UInt8](repeating: 0, count: payload))
+                let bytes = [UInt8](repeating: 0, count: payload)
+                for _ in 0..<packets { try sender.send(bytes) }
+                // There is room for this one when all others have been handed on.
+                let isDone = eventually {
+                    let counters = link.counters(.aToB)
+                    return counters.arrived == packets && counters.inside == 0
                 }
-                // The queue has room for this one when it has emptied.
-                _ = eventually { link.counters(.aToB).inside == 0 }
+                guard isDone else { throw SocketFailure("the link did not hand on all packets") }
                 try sender.send([1])
             }
             watcher.join()
@@ -67,8 +67,8 @@ extension OnRealNamespaces {
         @Test func `a burst that exceeds the queue loses what does not fit`() async throws {
             let link = try EmulatedLink(seed: 1)
             defer { link.close() }
-            // A packet takes more than a second: none leaves during the burst.
-            link.set(Impairment(rate: 8000, queue: .init(packets: 20)), .aToB)
+            // A packet takes many minutes: none leaves by itself.
+            link.set(Impairment(rate: 8, queue: .init(packets: 20)), .aToB)
             let host = link.b.ipv4
             try await link.a.run {
                 let sender = try IPSocket(datagramsOf: AF_INET)
@@ -98,6 +98,7 @@ extension OnRealNamespaces {
             }
             let goodput = Monitor(0.0)
             let server = try link.b.namespace.startThread(named: "receive") {
+                LinkEmulation.makeCallingThreadPunctual()
                 guard let socket = try? IPSocket(descriptor: accept(listener.descriptor, nil, nil))
                 else { return }
                 var bytes = [UInt8](repeating: 0, count: 1 << 16)
