@@ -131,7 +131,8 @@ struct DirectionModel: Sendable {
         return .seconds(Double(packet.bytes.count * 8) / Double(rate))
     }
 
-    /// Decides on what happens to a packet on the wire. Every kind of decision is made for every packet, so that none depends on the other.
+    /// Decides on what happens to a packet on the wire. Every kind of decision is made for every packet, so that none
+    /// depends on the others.
     private mutating func putOnWire(_ packet: Packet, at start: ContinuousClock.Instant) {
         let isLost = random.loss.losesNext(impairment.loss)
         let isDoubled = random.duplication.happens(impairment.duplication)

@@ -29,7 +29,8 @@ package final class EmulatedLink: Sendable {
     private let relay: Relay
     private let isClosed = Mutex(false)
 
-    /// Joins two namespaces, at first without any impairment. Needs root and `/dev/net/tun`.
+    /// Joins two namespaces, at first without any impairment. Needs root and `/dev/net/tun`. Blocks, as ``close()`` does,
+    /// for the tens of milliseconds that the kernel takes for devices.
     ///
     /// - Parameters:
     ///   - number: Decides on the addresses (``LinkAddresses``).

@@ -14,8 +14,8 @@ package struct LinkAddresses: Sendable, Equatable {
     package let ipv6OfA: String
     package let ipv6OfB: String
 
-    /// The addresses of link number `number`, in 0 ..< ``linkCount``. Links that share a namespace, or are reached by way of one,
-    /// need different numbers.
+    /// The addresses of link number `number`, in 0 ..< ``linkCount``. Links that share a namespace, or are reached by
+    /// way of one, need different numbers.
     package init(number: Int) {
         precondition((0..<Self.linkCount).contains(number), "there is no link number \(number)")
         func ipv4(_ host: Int) -> String {

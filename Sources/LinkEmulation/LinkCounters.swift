@@ -21,7 +21,8 @@ package struct LinkCounters: Sendable, Equatable {
     package var duplicated: UInt64 = 0
     /// Packets to which ``Impairment/reordering`` has added its delay.
     package var heldBack: UInt64 = 0
-    /// Packets that were delivered after one which had arrived later (RFC 4737, type-P-reordered); of two copies only the first counts.
+    /// Packets that were delivered after one which had arrived later (RFC 4737, type-P-reordered); of two copies only the
+    /// first counts.
     package var reordered: UInt64 = 0
     /// Packets in the queue and on the wire at this moment.
     package var inside: UInt64 = 0

@@ -28,7 +28,8 @@ package struct LossProcess: Sendable {
         generator = SeededGenerator(seed: seed)
     }
 
-    /// Whether the next packet is lost. Two numbers are drawn for each, so that a change of the settings in between shifts nothing.
+    /// Whether the next packet is lost. Two numbers are drawn for each, so that a change of the settings in between
+    /// shifts nothing.
     package mutating func losesNext(_ loss: Loss) -> Bool {
         let fate = generator.unit()
         let change = generator.unit()

@@ -1,8 +1,8 @@
 /// How long a relay sleeps before the moment at which a packet is due.
 ///
-/// A sleeping processor of a virtual machine wakes some 0.3 ms after its timer. So a relay sleeps until shortly before the
-/// moment and looks at the clock from then on. As it runs before all others, it does so for a part of the time only: among packets
-/// that are close together, those in between are as late as the timer is.
+/// A sleeping processor of a virtual machine wakes some 0.3 ms after its timer. So a relay sleeps until shortly before
+/// the moment and looks at the clock from then on. As it runs before all others, it does so for a part of the time only:
+/// among packets that are close together, those in between are as late as the timer is.
 struct WakePlan: Sendable {
     /// Longer than a timer is late in most cases.
     static let lead = Duration.microseconds(400)
