@@ -76,6 +76,7 @@ let package = Package(
         .target(
             name: "CEventParser", cxxSettings: [.unsafeFlags(["-O2"])],
             linkerSettings: [.linkedLibrary("simdjson")]),
+        .target(name: "CNamespaces"),
 
         // The pure core: no I/O, no C, no clock, no randomness.
         library("Telemetry", safe: true),
@@ -187,6 +188,10 @@ let package = Package(
         // What tests of several targets share; nothing above but the benchmarks imports it.
         library(
             "TestKit", ["NATSClient", "OwnedThreads", "Postgres", "PrivateServers", "Telemetry"]),
+
+        // Wires between network namespaces with set delay, loss and rate, to prove measurements against.
+        library("LinkEmulation", ["CNamespaces", "OwnedThreads", "TestKit"], safe: true),
+        tests("LinkEmulation", ["OwnedThreads", "PrivateServers", "TestKit"]),
 
         // The aggregator's core under a seeded scheduler of crashes and losses.
         library(
