@@ -101,10 +101,11 @@ extension Measurement {
         var generator = SystemRandomNumberGenerator()
         var train = target.train
         train.count = min(train.count, HopLimitCarrier.packetsMax)
+        let source = try DatagramSocket.sourceAddress(towards: towards)
+        sourceAddress = source?.host
         let carrier = try HopLimitCarrier(
-            towards: towards, gateway: route.gateway,
+            towards: towards, from: source,
             payload: EchoPayload(size: train.payloadBytes, using: &generator))
-        sourceAddress = try DatagramSocket.sourceAddress(towards: towards)?.host
         var run = EchoRun(train)
         try run.run(over: carrier, gaps: train.gaps(using: &generator), interrupt)
         record(run, countsLoss: false)
