@@ -31,11 +31,11 @@ struct HopLimitCarrier: EchoCarrier {
         self.payload = payload
     }
 
-    func send(_ number: Int) throws(TransportError) {
+    func send(_ number: Int) throws(TransportError) -> MonotonicInstant {
         guard destinations.indices.contains(number) else {
             throw TransportError(.system, "no address to send to")
         }
-        try socket.send(payload.bytes(of: number), to: destinations[number])
+        return try socket.send(payload.bytes(of: number), to: destinations[number])
     }
 
     func meaning(of reception: DatagramSocket.Reception) -> EchoMeaning {
