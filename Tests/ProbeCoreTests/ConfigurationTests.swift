@@ -150,6 +150,28 @@ import Testing
         #expect(event.details.certificate_days_left > 80)
     }
 
+    @Test func `a failure is told to programs with its stage and reason`() throws {
+        let target = try LocalTarget()
+        defer { target.stop() }
+        let (output, exitCode) = try OnceCommand(arguments: [
+            "\(target.httpURL)/fast", "expect-body=no\"where", "--json",
+        ]).run()
+        #expect(exitCode == .failure)
+        struct Decoded: Decodable {
+            let error_stage: String
+            let details: [String: Value]
+        }
+        struct Value: Decodable {
+            let text: String?
+            init(from decoder: any Decoder) throws {
+                text = try? decoder.singleValueContainer().decode(String.self)
+            }
+        }
+        let event = try JSONDecoder().decode(Decoded.self, from: Data(output.utf8))
+        #expect(event.error_stage == "http")
+        #expect(event.details["error"]?.text?.contains("no\"where") == true)
+    }
+
     @Test func `a target's options are taken in one argument or in several`() throws {
         let target = try LocalTarget()
         defer { target.stop() }

@@ -156,6 +156,36 @@ import Transport
         #expect(try number("bytes", of: found) < 1_000_000)
     }
 
+    @Test func `a slow path has a rate, though each connection carried little`() throws {
+        let server = try RawServer(connections: 4) { connection, patience in
+            var received = try connection.readHead(patience).rest
+            var buffer = [UInt8](repeating: 0, count: 4096)
+            let end = Array("\r\n0\r\n\r\n".utf8)
+            while !received.suffix(end.count).elementsEqual(end) {
+                patience.interrupt?.sleep(for: .milliseconds(20))
+                let count = try connection.read(into: &buffer, patience)
+                guard count > 0 else { return }
+                received = received.suffix(end.count) + buffer.prefix(count)
+            }
+            try connection.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", patience)
+        }
+        let found = try measure("upload+\(server.url) max-time=1500ms")
+        #expect(found.failure == nil, "\(String(describing: found.failure))")
+        #expect(found.metrics[.throughput] != nil, "\(found.details)")
+    }
+
+    @Test func `an upload that is answered at once has no rate, and the reason is told`() throws {
+        let server = try RawServer { connection, patience in
+            _ = try connection.readHead(patience)
+            try connection.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", patience)
+            try connection.drain(patience)
+        }
+        let found = try measure("upload+\(server.url) connections=1")
+        #expect(found.failure == nil)
+        #expect(found.metrics[.throughput] == nil)
+        #expect(try text("throughput_absent", of: found).contains("answered"))
+    }
+
     @Test(arguments: [404, 500, 302, 204])
     func `a status that is no success fails a download in http`(status: Int) throws {
         let server = try RawServer(connections: 4) { connection, patience in

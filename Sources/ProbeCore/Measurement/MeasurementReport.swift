@@ -47,10 +47,12 @@ extension MeasurementDetail.Value {
 }
 
 extension Measurement {
-    /// An event's JSON with this measurement's details as a last member, `details`.
+    /// An event's JSON with this measurement's details as a last member, `details`; among them, as `error`, why
+    /// it failed.
     package func json(in event: Event) -> [UInt8] {
         var text = JSONText()
         text.object { text in
+            if let failure { text.member("error", failure.message) }
             for detail in details {
                 switch detail.value {
                 case .text(let value): text.member(detail.name, value)

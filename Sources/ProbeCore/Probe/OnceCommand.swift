@@ -25,7 +25,8 @@ package struct OnceCommand: Sendable {
           --json            print the event as one JSON object instead, with what else was found
                             as its member "details"
           --client-id       the name in the event (default: once)
-          --timeout         how long it may take (default: 10s); the target's own timeout wins
+          --timeout         how long it may take (default: 10s), the own time of a transfer not
+                            counted; a timeout= of the target wins
           --ca-file         PEM file with certificates to trust besides the system's
           --max-body-bytes  where to stop reading the body of one GET (default: 16MiB)
 

@@ -78,7 +78,7 @@ extension Measurement {
         note("requests_answered", result.answers)
         note("overall_mbps", series.overallMegabitsPerSecond)
         if result.failure == nil, result.stall == nil {
-            if let reason = result.absence {
+            if let reason = result.absence(direction) {
                 note("throughput_absent", reason)
             } else if let steady = series.steady {
                 metrics[.throughput] = MetricValue(steady.megabitsPerSecond, of: .throughput)
@@ -95,37 +95,40 @@ extension Measurement {
 extension TransferLoad.Result {
     /// The failure of a transfer that ended without one, and without bytes where there had to be some.
     var stall: Measurement.Failure? {
-        guard failure == nil, end == .time, answers == 0 else { return nil }
+        // Without time for some intervals, nobody could expect any.
+        guard failure == nil, end == .time, answers == 0, series.steady != nil else { return nil }
+        let seconds = decimal(series.duration.inSeconds)
         if series.bytes == 0 {
-            return .init(
-                stage: .http,
-                message: "no byte of a body arrived within"
-                    + " \(decimal(series.duration.inSeconds)) s")
+            return .init(stage: .http, message: "no byte of a body arrived within \(seconds) s")
         }
-        if series.steady != nil, series.hasStoodStill {
-            return .init(
-                stage: .throughput,
-                message: "no byte of a body arrived in the second half of"
-                    + " \(decimal(series.duration.inSeconds)) s")
-        }
-        return nil
+        guard series.hasStoodStill else { return nil }
+        return .init(
+            stage: .throughput,
+            message: "no byte of a body arrived in the second half of \(seconds) s")
     }
 
     /// Why the transfer has no rate; nil when it has one.
-    var absence: String? {
-        if answers > 0, series.bytes / answers < HTTPMeter.throughputBytesMin {
-            return "the body is smaller than \(HTTPMeter.throughputBytesMin) bytes, so the rate"
+    func absence(_ direction: TransferTarget.Direction) -> String? {
+        if direction == .upload, end == .connection {
+            return "the server answered before the upload's end"
+        }
+        if direction == .download, answers > 0,
+            series.bytes / answers < HTTPMeter.throughputBytesMin
+        {
+            return "the object is smaller than \(HTTPMeter.throughputBytesMin) bytes, so the rate"
                 + " would be that of requests"
         }
-        guard let steady = series.steady, steady.bytes > 0 else {
-            let fewest = RateSeries.intervalMin * RateSeries.intervalsMin
-            return
-                "the transfer ended within \(decimal(fewest.inMilliseconds)) ms or moved nothing after"
-                + " its first half"
+        guard let steady = series.steady else {
+            return switch end {
+            case .time: "the timeout left too little time for a transfer"
+            case .bytes: "the bytes were used up before a rate could be told; raise max-bytes"
+            case .connection: "the server closed a connection before a rate could be told"
+            }
         }
-        guard
-            series.bytes >= HTTPMeter.throughputBytesMin || series.duration >= Self.slowDuration
-        else { return "too few bytes in too short a time" }
+        let isMuch = series.bytes >= HTTPMeter.throughputBytesMin
+        guard steady.bytes > 0, isMuch || series.duration >= Self.slowDuration else {
+            return "too few bytes in too short a time"
+        }
         return nil
     }
 
