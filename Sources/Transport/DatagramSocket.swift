@@ -119,15 +119,18 @@ package final class DatagramSocket {
 
     /// Hands one packet to the system, to `address` or to the one connected to.
     ///
+    /// - Returns: The moment just before the system took it.
     /// - Throws: ``TransportError/Code/unreachable`` when this machine has no way there now, else
     ///   ``TransportError/Code/system``: the machine's firewall, full queues.
+    @discardableResult
     package func send(
         _ bytes: [UInt8], to address: SocketAddress? = nil
-    ) throws(TransportError) {
+    ) throws(TransportError) -> MonotonicInstant {
         var failure: Int32 = 0
         for _ in 0..<Self.sendAttemptsMax {
             // What ICMP said of an earlier packet is in the error queue too, and no reason not to send this one.
             clearPendingError()
+            let before = MonotonicInstant.now()
             let sent = unsafe bytes.withUnsafeBytes { pointer in
                 if let address {
                     unsafe address.withSockAddr {
@@ -140,7 +143,7 @@ package final class DatagramSocket {
                         descriptor, pointer.baseAddress, pointer.count, Int32(MSG_NOSIGNAL))
                 }
             }
-            if sent == bytes.count { return }
+            if sent == bytes.count { return before }
             failure = sent < 0 ? errno : EMSGSIZE
         }
         throw Self.sendError(failure, to: address)

@@ -38,7 +38,7 @@ final class ScriptedDatagrams: Sendable {
                 }
                 for reply in script(number, packet.bytes) {
                     let socket = reply.isFromServer ? descriptors.own : descriptors.other
-                    try? socket.send(reply.bytes, to: packet.source)
+                    _ = try? socket.send(reply.bytes, to: packet.source)
                 }
                 number += 1
             }

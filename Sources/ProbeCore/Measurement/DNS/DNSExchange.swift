@@ -81,8 +81,7 @@ struct DNSExchange {
         sourceAddress = try DatagramSocket.sourceAddress(towards: resolver)?.host
         // Not connected, so that packets of others are seen and counted. The system picks a random port.
         let socket = try DatagramSocket.udp(resolver.family)
-        let sent = MonotonicInstant.now()
-        try socket.send(question.message(id: id), to: resolver)
+        let sent = try socket.send(question.message(id: id), to: resolver)
         while true {
             // Somebody who always sends is not read for ever.
             try patience.check(during: silence)

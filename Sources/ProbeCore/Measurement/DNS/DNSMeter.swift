@@ -75,7 +75,7 @@ extension Measurement {
             let addresses = answer.records.compactMap(\.address).prefix(Self.addressesShown)
             if !addresses.isEmpty {
                 details.append(
-                    MeasurementDetail("addresses", .text(addresses.joined(separator: " "))))
+                    MeasurementDetail("answer_addresses", .text(addresses.joined(separator: " "))))
             }
             if let seconds = answer.timeToLiveMin {
                 details.append(MeasurementDetail("ttl_min_s", .integer(Int(seconds))))

@@ -3,8 +3,8 @@ internal import Transport
 /// How the packets of a train travel.
 protocol EchoCarrier {
     var socket: DatagramSocket { get }
-    /// Sends the packet with this number, from 0.
-    func send(_ number: Int) throws(TransportError)
+    /// Sends the packet with this number, from 0; gives the moment just before the system took it.
+    func send(_ number: Int) throws(TransportError) -> MonotonicInstant
     /// What something received says of the train.
     func meaning(of reception: DatagramSocket.Reception) -> EchoMeaning
 }
@@ -24,7 +24,7 @@ struct UDPEchoCarrier: EchoCarrier {
     let socket: DatagramSocket
     let payload: EchoPayload
 
-    func send(_ number: Int) throws(TransportError) {
+    func send(_ number: Int) throws(TransportError) -> MonotonicInstant {
         try socket.send(payload.bytes(of: number))
     }
 
@@ -67,7 +67,7 @@ struct ICMPEchoCarrier: EchoCarrier {
             }
     }
 
-    func send(_ number: Int) throws(TransportError) {
+    func send(_ number: Int) throws(TransportError) -> MonotonicInstant {
         let type: UInt8 = socket.family == .ipv4 ? 8 : 128
         var head: [UInt8] = [type, 0, 0, 0]
         for value in [identifier, UInt16(truncatingIfNeeded: number)] {
@@ -80,7 +80,7 @@ struct ICMPEchoCarrier: EchoCarrier {
             packet[2] = UInt8(sum >> 8)
             packet[3] = UInt8(truncatingIfNeeded: sum)
         }
-        try socket.send(packet)
+        return try socket.send(packet)
     }
 
     func meaning(of reception: DatagramSocket.Reception) -> EchoMeaning {

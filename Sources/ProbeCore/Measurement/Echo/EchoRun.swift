@@ -46,9 +46,8 @@ struct EchoRun {
                 due = due.advanced(by: gaps[step - 1])
             }
             try collect(from: carrier, until: due, interrupt) { _ in false }
-            let sentAt = MonotonicInstant.now()
             do throws(TransportError) {
-                try carrier.send(ledger.sentCount)
+                let sentAt = try carrier.send(ledger.sentCount)
                 ledger.recordSent(at: sentAt)
                 lastSent = sentAt
             } catch {

@@ -12,8 +12,18 @@ package final class FirstHopMeter: Sendable {
         case hopLimit = "udp-hop-limit"
     }
 
+    private struct Known {
+        let gateway: String
+        let method: Method
+        /// Trains without an answer since the last with one.
+        var silences = 0
+    }
+
     /// By what the present gateway answered; forgotten with the gateway.
-    private let known = Mutex<(gateway: String, method: Method)?>(nil)
+    private let known = Mutex<Known?>(nil)
+
+    /// After so many silent trains both methods are tried again: another network's gateway may have the same address.
+    private static let silencesMax = 3
 
     package init() {}
 
@@ -39,7 +49,11 @@ package final class FirstHopMeter: Sendable {
         begun.remoteAddress = gateway.host
         begun.details.append(MeasurementDetail("gateway", .text(gateway.host)))
         let method = known.withLock { $0?.gateway == gateway.host ? $0?.method : nil }
-        if method == .hopLimit { return byHopLimit(begun, target, route, interrupt) }
+        if method == .hopLimit {
+            let outcome = byHopLimit(begun, target, route, interrupt)
+            note(gateway, .hopLimit, isAnswered: outcome.isAnswered)
+            return outcome
+        }
 
         let byEcho: MeasurementOutcome
         do throws(TransportError) {
@@ -50,7 +64,7 @@ package final class FirstHopMeter: Sendable {
             measurement.details.append(Self.detail(.echo))
             let received = try measurement.runICMPEcho(
                 target.train, to: gateway, over: socket, interrupt)
-            if received > 0 { remember(gateway, .echo) }
+            note(gateway, .echo, isAnswered: received > 0)
             byEcho = .measured(measurement)
             if received > 0 || method == .echo { return byEcho }
         } catch {
@@ -58,8 +72,8 @@ package final class FirstHopMeter: Sendable {
         }
         // Silent so far: down, or one of those that do not answer echo requests.
         let byHopLimit = byHopLimit(begun, target, route, interrupt)
-        if case .measured(let measurement) = byHopLimit, measurement.failure == nil {
-            remember(gateway, .hopLimit)
+        if byHopLimit.isAnswered {
+            note(gateway, .hopLimit, isAnswered: true)
             return byHopLimit
         }
         return interrupt?.isTriggered == true ? byHopLimit : byEcho
@@ -79,12 +93,26 @@ package final class FirstHopMeter: Sendable {
         return .measured(measurement)
     }
 
-    private func remember(_ gateway: SocketAddress, _ method: Method) {
-        known.withLock { $0 = (gateway.host, method) }
+    private func note(_ gateway: SocketAddress, _ method: Method, isAnswered: Bool) {
+        known.withLock { known in
+            if isAnswered {
+                known = Known(gateway: gateway.host, method: method)
+            } else if known?.gateway == gateway.host {
+                known?.silences += 1
+                if known?.silences == Self.silencesMax { known = nil }
+            }
+        }
     }
 
     private static func detail(_ method: Method) -> MeasurementDetail {
         MeasurementDetail("method", .text(method.rawValue))
+    }
+}
+
+extension MeasurementOutcome {
+    fileprivate var isAnswered: Bool {
+        guard case .measured(let measurement) = self else { return false }
+        return measurement.metrics[.rtt] != nil
     }
 }
 
@@ -101,10 +129,11 @@ extension Measurement {
         var generator = SystemRandomNumberGenerator()
         var train = target.train
         train.count = min(train.count, HopLimitCarrier.packetsMax)
+        let source = try DatagramSocket.sourceAddress(towards: towards)
+        sourceAddress = source?.host
         let carrier = try HopLimitCarrier(
-            towards: towards, gateway: route.gateway,
+            towards: towards, from: source,
             payload: EchoPayload(size: train.payloadBytes, using: &generator))
-        sourceAddress = try DatagramSocket.sourceAddress(towards: towards)?.host
         var run = EchoRun(train)
         try run.run(over: carrier, gaps: train.gaps(using: &generator), interrupt)
         record(run, countsLoss: false)

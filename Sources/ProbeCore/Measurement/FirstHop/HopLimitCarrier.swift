@@ -7,7 +7,7 @@ internal import Transport
 struct HopLimitCarrier: EchoCarrier {
     let socket: DatagramSocket
     private let destinations: [SocketAddress]
-    private let gateway: SocketAddress?
+    private let source: SocketAddress?
     private let payload: EchoPayload
 
     /// The ports that `traceroute` uses. Each packet has its own: it is what a gateway repeats for certain.
@@ -20,31 +20,34 @@ struct HopLimitCarrier: EchoCarrier {
     }
 
     init(
-        towards address: SocketAddress, gateway: SocketAddress?, payload: EchoPayload
+        towards address: SocketAddress, from source: SocketAddress?, payload: EchoPayload
     ) throws(TransportError) {
         socket = try DatagramSocket.udp(address.family)
         try socket.limitHops(to: 1)
         destinations = (0..<Self.packetsMax).compactMap {
             address.with(port: Self.firstPort + UInt16($0))
         }
-        self.gateway = gateway
+        self.source = source
         self.payload = payload
     }
 
-    func send(_ number: Int) throws(TransportError) {
+    func send(_ number: Int) throws(TransportError) -> MonotonicInstant {
         guard destinations.indices.contains(number) else {
             throw TransportError(.system, "no address to send to")
         }
-        try socket.send(payload.bytes(of: number), to: destinations[number])
+        return try socket.send(payload.bytes(of: number), to: destinations[number])
     }
 
     func meaning(of reception: DatagramSocket.Reception) -> EchoMeaning {
         guard case .report(let report) = reception,
             let number = destinations.firstIndex(where: { $0.port == report.destination?.port })
         else { return .foreign }
-        // A gateway without a route says so instead. What this machine says itself is no answer.
-        let isGateways = gateway.map { report.sender?.isSameHost(as: $0) == true } ?? false
-        return report.isTimeExceeded || isGateways
+        // A gateway without a route says that instead, by whichever of its addresses. What this machine says
+        // itself, as when the gateway does not answer ARP, is no answer.
+        let isOthers =
+            report.sender.map { sender in source.map { !sender.isSameHost(as: $0) } ?? false }
+            ?? false
+        return report.isTimeExceeded || isOthers
             ? .answer(number: number, report.arrival) : .lost(reason: report.description)
     }
 }
