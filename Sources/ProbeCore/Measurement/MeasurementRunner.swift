@@ -5,6 +5,7 @@ internal import Transport
 /// Measures a target and turns what it finds into an event.
 struct MeasurementRunner: Sendable {
     let dialer: Dialer
+    let firstHop = FirstHopMeter()
     let numbering: EventNumbering
     let counters: ProbeCounters
     let logger: Logger
@@ -16,8 +17,8 @@ struct MeasurementRunner: Sendable {
         let traffic = TrafficCounter()
         defer { counters.bytesMeasured.add(traffic.total) }
         let meters = Meters(
-            dialer: dialer.counting(in: traffic), timeout: plan.timeout, bodyBytesMax: plan.bodyBytesMax,
-            userAgent: Product.userAgent)
+            dialer: dialer.counting(in: traffic), firstHop: firstHop, timeout: plan.timeout,
+            bodyBytesMax: plan.bodyBytesMax, userAgent: Product.userAgent)
         switch meters.measure(target, interrupt: interrupt) {
         case .measured(let measurement):
             numbering.add(measurement, of: target.name, in: plan.context)

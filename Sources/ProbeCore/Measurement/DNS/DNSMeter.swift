@@ -26,7 +26,7 @@ package struct DNSMeter: Sendable {
             guard let first = addresses.first else {
                 return .notMeasured(reason: "\(target.resolver.host) has no address")
             }
-            exchange = DNSExchange(target, at: first)
+            exchange = DNSExchange(target, at: first, countingIn: dialer.traffic)
             measurement.remoteAddress = first.host
         } catch {
             return measurement.failed(error, in: .dns)
