@@ -4,7 +4,10 @@ package import ServiceKit
 package enum ProbeSettings {
     /// All settings of `probe`.
     package static let all =
-        [target, ingestURL, tokenFile, token, clientID, stateDirectory, firstHop, interval, schedule]
+        [
+            target, ingestURL, tokenFile, token, clientID, stateDirectory, firstHop, interval,
+            schedule,
+        ]
         + measuring
         + [
             maxInFlight, trafficPerDay, maxCPUPercent, quietHours, spoolMaxBytes, spoolMaxAge,
@@ -49,7 +52,8 @@ package enum ProbeSettings {
 
     static let firstHop = Setting(
         "first-hop", .boolean, default: "true", isReloadable: true,
-        help: "Whether the default gateway is measured too, as the target 'first-hop': it tells a bad"
+        help:
+            "Whether the default gateway is measured too, as the target 'first-hop': it tells a bad"
             + " network on this side from a bad target. To choose how, give the target yourself, such"
             + " as 'first-hop count=20 interval=1m'.")
 
