@@ -145,7 +145,8 @@ final class Conductor: Sendable {
                 }
             } else if !begin(target, course) {
                 counters.skip(.busy)
-                counters.lastError = "too many measurements at once; raise --max-in-flight"
+                counters.lastError =
+                    "too many measurements at once; raise --max-in-flight, or the limit of threads"
             }
         }
     }
