@@ -8,6 +8,16 @@ struct MeasurementRunner: Sendable {
     let numbering: EventNumbering
     let counters: ProbeCounters
     let logger: Logger
+    private let told = ToldReasons()
+
+    init(
+        dialer: Dialer, numbering: EventNumbering, counters: ProbeCounters, logger: Logger
+    ) {
+        self.dialer = dialer
+        self.numbering = numbering
+        self.counters = counters
+        self.logger = logger
+    }
 
     /// Measures once; blocks for as long as that takes.
     ///
@@ -18,6 +28,7 @@ struct MeasurementRunner: Sendable {
             userAgent: Product.userAgent)
         switch meters.measure(target, interrupt: interrupt) {
         case .measured(let measurement):
+            told.forget(target.name)
             numbering.add(measurement, of: target.name, in: plan.context)
             counters.bytesMeasured.add(measurement.trafficBytes)
             guard let failure = measurement.failure else {
@@ -37,8 +48,10 @@ struct MeasurementRunner: Sendable {
             if interrupt.isTriggered { return 0 }
             counters.measurementsNotMade.add()
             counters.lastError = reason
+            // Once, not in every slot: a permission that is missing stays missing.
+            guard told.isNew(reason, of: target.name) else { return 0 }
             logger.warning(
-                "this machine could not measure",
+                "this machine could not measure; told again when the reason changes",
                 metadata: ["target": "\(target.name)", "reason": "\(reason)"])
             return 0
         }
