@@ -29,8 +29,11 @@ package struct Checkup: Sendable {
         let state = StateFolderCheck(folder)
         tell(state.finding)
         tell(
-            DiskCheck.run(
-                state.place, spoolFolder: (folder ?? "") + "/spool", limits: configuration.spool))
+            timed {
+                DiskCheck.run(
+                    state.place, spoolFolder: (folder ?? "") + "/spool",
+                    limits: configuration.spool)
+            })
         let (tokenFinding, token) = TokenCheck.run(configuration)
         tell(tokenFinding)
 

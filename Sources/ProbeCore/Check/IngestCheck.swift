@@ -229,7 +229,8 @@ final class IngestCheck {
             let answer = try poster.post(
                 event.json(correction, clockWasStepped: false), to: address("/api/v1/events"),
                 token: token?.current, patience)
-            guard answer.status == 202 else { return refusedAccess("event", answer) }
+            guard answer.status == 202, IngestAnswer(body: answer.body)?.rejected.isEmpty != false
+            else { return refusedAccess("event", answer) }
             return .ok(
                 "event", of: subject,
                 "stored; SQL shows it with target '\(Self.eventTarget)' and client"
@@ -275,6 +276,10 @@ final class IngestCheck {
         let code = IngestAnswer(body: answer.body)?.code.map { " (\($0))" } ?? ""
         let found = "answered \(answer.status)\(code)"
         return switch answer.status {
+        case 202, 400, 422:
+            .failed(
+                name, of: subject, found + ": it was refused",
+                "see the code in docs/http-api.md; for invalid_timestamp see the check clock")
         case 401 where token?.current == nil:
             .failed(name, of: subject, found + ": a token is wanted", "set --token-file")
         case 401:
@@ -292,7 +297,8 @@ final class IngestCheck {
                     name, of: subject, found + ": an ingest that does not tell the time",
                     "update ingest, or correct the path of --ingest-url")
                 : .failed(
-                    name, of: subject, found, "correct the path of --ingest-url, or what is in between")
+                    name, of: subject, found,
+                    "correct the path of --ingest-url, or what is in between")
         case 429:
             .warning(
                 name, of: subject, found, "ingest wants fewer posts of this token; try again later")

@@ -64,11 +64,11 @@ struct StateFolderCheck {
                 .failed(Self.name, "\(folder) is not there: \(Self.reason(number))", Self.remedy))
             return
         }
-        guard access(parent, W_OK | X_OK) == 0 else {
+        if let number = Self.tryWriting(in: parent) {
             self.init(
                 .failed(
                     Self.name,
-                    "\(folder) cannot be made in \(parent): \(Self.reason(errno))", Self.remedy))
+                    "\(folder) cannot be made in \(parent): \(Self.reason(number))", Self.remedy))
             return
         }
         self.init(
@@ -118,7 +118,7 @@ struct StateFolderCheck {
 
     /// Why nothing can be written; nil when it can.
     private static func tryWriting(in folder: String) -> Int32? {
-        let path = "\(folder)/check-\(getpid())"
+        let path = "\(folder)/probe-check-\(getpid())"
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { return errno }
         defer {
