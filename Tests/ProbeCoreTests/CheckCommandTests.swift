@@ -170,6 +170,48 @@ import Transport
         #expect(try second.check("event").advice?.contains("'client'") == true)
     }
 
+    @Test func `with a file that holds no token nobody is asked for anything`() throws {
+        let ingest = try Self.ingest()
+        defer { ingest.stop() }
+        var text = ""
+        let exitCode = try command([
+            "--ingest-url", ingest.address, "--target", "tcp://127.0.0.1:1", "--state-dir", state,
+            "--token-file", "/nowhere",
+        ]).run { text += $0 }
+        #expect(exitCode == .failure)
+        #expect(text.contains("FAILED   token"))
+        #expect(ingest.requests(to: "/health").count == 1)
+        #expect(ingest.requests(to: "/api/v1/time").isEmpty)
+        #expect(ingest.requests().isEmpty)
+    }
+
+    @Test func `a transfer is checked, but not beside a running probe`() throws {
+        let target = try LocalTarget()
+        let ingest = try Self.ingest()
+        defer {
+            target.stop()
+            ingest.stop()
+        }
+        let name = "download+\(target.httpURL)/bytes/100000"
+        let alone = try check(ingest.address, ["--target", name + " max-time=1s"])
+        #expect(try alone.check("target", name).result == "ok")
+        try SmallFile.makeFolder(state)
+        let lock = try StateLock(folder: state)
+        let beside = try check(ingest.address, ["--target", name + " max-time=1s"])
+        withExtendedLifetime(lock) {}
+        #expect(try beside.check("target", name).result == "skipped")
+    }
+
+    @Test func `a train that takes longer than a check may is not waited for`() throws {
+        let ingest = try Self.ingest()
+        defer { ingest.stop() }
+        // Nothing there answers; the packets alone would take minutes.
+        let name = "udp://127.0.0.1:9"
+        let output = try check(
+            ingest.address, ["--target", name + " count=60 gap=5s", "--timeout", "1s"])
+        #expect(try output.check("target", name).result == "skipped")
+    }
+
     @Test func `an answer that repeats the token does not get it printed`() throws {
         let ingest = try Self.ingest { request in
             guard request.path != "/health" else { return nil }

@@ -8,11 +8,18 @@ final class CheckWorkers: Sendable {
     /// As many as a probe measures at once by default.
     private static let threadsMax = 32
 
+    private let groups: [Range<Int>]
     private let results: Monitor<[Int: [CheckFinding]]>
     private let threads: [OwnedThread]
 
-    /// Begins to run `bodies`.
-    init(_ bodies: [Body]) {
+    /// Begins to run the bodies of all groups.
+    init(_ groups: [[Body]]) {
+        var first = 0
+        self.groups = groups.map { group in
+            defer { first += group.count }
+            return first..<first + group.count
+        }
+        let bodies = groups.flatMap(\.self)
         let results = Monitor<[Int: [CheckFinding]]>([:])
         let next = Monitor(0)
         self.results = results
@@ -31,12 +38,15 @@ final class CheckWorkers: Sendable {
         }
     }
 
-    /// Waits for what the body with this index found.
-    func findings(of index: Int) -> [CheckFinding] {
-        results.wait(until: nil) { $0[index] } ?? []
+    /// Waits for what the bodies of a group found, and tells it in their order.
+    func tell(group: Int, _ tell: (CheckFinding) -> Void) {
+        for index in groups[group] {
+            let found = results.wait(until: nil) { $0[index] } ?? []
+            found.forEach(tell)
+        }
     }
 
-    /// Joins the threads; call it once, after all findings were waited for.
+    /// Waits for the end of all, and joins the threads; call it once.
     func finish() {
         for thread in threads { thread.join() }
     }

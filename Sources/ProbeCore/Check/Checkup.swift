@@ -24,7 +24,6 @@ package struct Checkup: Sendable {
 
     /// Runs all checks; each is told as soon as it and those before it are done.
     package func run(_ tell: (CheckFinding) -> Void) {
-        let plan = configuration.plan
         let folder = configuration.stateFolder ?? ClientIdentity.defaultStateFolder()
         let state = StateFolderCheck(folder)
         tell(state.finding)
@@ -36,86 +35,80 @@ package struct Checkup: Sendable {
             })
         let (tokenFinding, token) = TokenCheck.run(configuration)
         tell(tokenFinding)
+        runRemote(token, posting(isRunning: state.isHeld, folder), isRunning: state.isHeld, tell)
+        tell(OpenFilesCheck.run(inFlightMax: configuration.plan.inFlightMax))
+        tell(ProxyCheck.run(environment))
+        tell(IPv6Check.run(configuration.plan.targets))
+    }
 
+    /// The checks that need the network.
+    private func runRemote(
+        _ token: TokenSource?, _ posting: IngestCheck.Posting, isRunning: Bool,
+        _ tell: (CheckFinding) -> Void
+    ) {
+        let plan = configuration.plan
+        let timeout = plan.timeout
         let resolver = Resolver()
         defer { resolver.shutDown() }
-        let tls: TLSContext
+        let dialer: Dialer
         do throws(TransportError) {
-            tls = try TLSContext.client(authorityFile: configuration.authorityFile)
+            let tls = try TLSContext.client(authorityFile: configuration.authorityFile)
+            dialer = Dialer(resolver: resolver, tls: tls)
         } catch {
-            tell(
-                .failed(
-                    "ca-file", error.message,
-                    "name a readable PEM file with at least one certificate; nothing else was"
-                        + " checked"))
-            return
+            let advice =
+                "name a PEM file with at least one certificate, readable by the probe's user; what"
+                + " needs the network was not checked"
+            return tell(.failed("ca-file", error.message, advice))
         }
-        let dialer = Dialer(resolver: resolver, tls: tls)
         let watch = CheckWatch()
         defer { watch.stop() }
+        let meters = Meters(
+            dialer: dialer, timeout: timeout, bodyBytesMax: plan.bodyBytesMax,
+            userAgent: Product.userAgent)
         let clocks = configuration.servers.map { _ in
             ReferenceClock(
                 stateFolder: nil, counters: ProbeCounters(),
                 logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() })
         }
-        let posting = posting(isRunning: state.isHeld, folder)
-        let timeout = plan.timeout
-
-        var bodies: [CheckWorkers.Body] = zip(configuration.servers, clocks).map { server, clock in
-            {
+        let authorityFile = configuration.authorityFile
+        let servers = zip(configuration.servers, clocks).map { server, clock in
+            { @Sendable in
                 IngestCheck(
-                    server, dialer: dialer, authorityFile: configuration.authorityFile,
-                    token: token, clock: clock, posting: posting, timeout: timeout
+                    server, dialer: dialer, authorityFile: authorityFile, token: token,
+                    clock: clock, posting: posting, timeout: timeout
                 ).run()
             }
         }
-        let serverCount = bodies.count
-        bodies += names.map { name in
-            { [timed { name.run(resolver, Patience(for: timeout)) }] }
+        let names = names.map { name in
+            { @Sendable in [timed { name.run(resolver, Patience(for: timeout)) }] }
         }
-        let nameCount = bodies.count - serverCount
-        bodies.append {
-            [
-                timed {
-                    (try? watch.run(within: timeout) { FirstHopCheck.run($0.interrupt) })
-                        ?? .skipped(FirstHopCheck.name, "the system has no descriptors left")
-                }
-            ]
+        let firstHop = { @Sendable in [timed { FirstHopCheck.run(watch, timeout) }] }
+        let targets = plan.targets.filter { !$0.fillsLink }.map { target in
+            { @Sendable in
+                [timed { TargetCheck(target: target, timeout: timeout).run(meters, watch) }]
+            }
         }
-        let meters = Meters(
-            dialer: dialer, timeout: timeout, bodyBytesMax: plan.bodyBytesMax,
-            userAgent: Product.userAgent)
-        let light = plan.targets.filter { !$0.fillsLink }
-        bodies += light.map { target in
-            { [timed { TargetCheck(target: target, timeout: timeout).run(meters, watch) }] }
-        }
-        let workers = CheckWorkers(bodies)
+        let workers = CheckWorkers([servers, names, [firstHop], targets])
         defer { workers.finish() }
 
-        for index in 0..<serverCount { _ = workers.findings(of: index) }
-        let clock = clocks.first { $0.reading().estimate != nil } ?? clocks.first
-        if let clock { tell(ClockCheck.finding(clock.reading())) }
-        for index in 0..<nameCount { workers.findings(of: serverCount + index).forEach(tell) }
-        for index in 0..<serverCount { workers.findings(of: index).forEach(tell) }
-        EchoCheck.findings(.current(), plan.targets).forEach(tell)
-        workers.findings(of: serverCount + nameCount).forEach(tell)
-        for index in light.indices {
-            workers.findings(of: serverCount + nameCount + 1 + index).forEach(tell)
+        // What the servers say of their clocks comes before all else that they say.
+        workers.tell(group: 0) { _ in }
+        if let clock = clocks.first(where: { $0.reading().estimate != nil }) ?? clocks.first {
+            tell(ClockCheck.finding(clock.reading()))
         }
+        workers.tell(group: 1, tell)
+        workers.tell(group: 0, tell)
+        EchoCheck.findings(.current(), plan.targets).forEach(tell)
+        workers.tell(group: 2, tell)
+        workers.tell(group: 3, tell)
         // One after the other, and alone: they would spoil each other, and everything else.
         for target in plan.targets where target.fillsLink {
-            guard !state.isHeld else {
-                tell(
-                    .skipped(
-                        TargetCheck.name, of: target.name.text,
-                        "a transfer would spoil what the running probe measures"))
-                continue
-            }
-            tell(timed { TargetCheck(target: target, timeout: timeout).run(meters, watch) })
+            let why = "a transfer would spoil what the running probe measures"
+            tell(
+                isRunning
+                    ? .skipped(TargetCheck.name, of: target.name.text, why)
+                    : timed { TargetCheck(target: target, timeout: timeout).run(meters, watch) })
         }
-        tell(OpenFilesCheck.run(inFlightMax: plan.inFlightMax))
-        tell(ProxyCheck.run(environment))
-        tell(IPv6Check.run(plan.targets))
     }
 
     /// The names to look up, each once, ingest's first.

@@ -5,7 +5,7 @@ internal import Transport
 enum FirstHopCheck {
     static let name = "first hop"
 
-    static func run(_ interrupt: Interrupt?) -> CheckFinding {
+    static func run(_ watch: CheckWatch, _ timeout: Duration) -> CheckFinding {
         let target: FirstHopTarget
         do throws(TargetRefusal) {
             guard case .firstHop(let made) = try Target("first-hop count=3 wait=1s").method else {
@@ -15,9 +15,16 @@ enum FirstHopCheck {
         } catch {
             preconditionFailure("\(error)")
         }
-        switch FirstHopMeter().measure(target, interrupt) {
-        case .notMeasured(let reason): return .skipped(name, reason)
-        case .measured(let measurement): return finding(measurement)
+        do throws(TransportError) {
+            let outcome = try watch.run(within: timeout) { patience in
+                FirstHopMeter().measure(target, patience.interrupt)
+            }
+            switch outcome {
+            case .notMeasured(let reason): return .skipped(name, reason)
+            case .measured(let measurement): return finding(measurement)
+            }
+        } catch {
+            return .skipped(name, error.message)
         }
     }
 

@@ -190,10 +190,15 @@ final class IngestCheck {
     }
 
     private func askTime(_ patience: Patience) -> CheckFinding {
+        guard let token else {
+            // What ingest says without one would mislead.
+            return .failed(
+                "access", of: subject, "the token cannot be used", "see the check token")
+        }
         for _ in 0..<Self.exchangeCount {
             do throws(HTTPFailure) {
                 let answer = try poster.get(
-                    address("/api/v1/time"), token: token?.current, patience)
+                    address("/api/v1/time"), token: token.current, patience)
                 guard answer.status == 200 else { return refusedAccess("access", answer) }
                 guard let exchange = TimeExchange(answer) else {
                     return .failed(
@@ -210,7 +215,7 @@ final class IngestCheck {
         let time = roundTrip.map {
             "; the way there and back takes \(decimal($0.inMilliseconds)) ms"
         }
-        let holder = token?.current == nil ? "no token is wanted" : "the token is accepted"
+        let holder = token.current == nil ? "no token is wanted" : "the token is accepted"
         return .ok("access", of: subject, holder + (time ?? ""))
     }
 
