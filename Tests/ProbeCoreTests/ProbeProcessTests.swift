@@ -114,6 +114,20 @@ import Transport
         return ends[0] <= group && group <= ends[1]
     }()
 
+    /// What the probe's metrics say at this moment.
+    private func measurementsNotMade(portFile: String) throws -> Int {
+        let address = try String(contentsOfFile: portFile, encoding: .utf8)
+            .trimmingCharacters(in: .whitespacesAndNewlines).replacing("metrics=", with: "")
+        let poster = HTTPPoster(
+            dialer: Dialer(resolver: Resolver(), tls: try TLSContext.client()), userAgent: "test")
+        let answer = try poster.get(
+            try HTTPURL("http://\(address)/metrics"), token: nil, Patience(for: .seconds(20)))
+        let text = String(decoding: answer.body, as: UTF8.self)
+        let name = #"qoe_probe_measurements_total{outcome="not_made"} "#
+        let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
+        return try #require(line.flatMap { Int($0.dropFirst(name.count)) }, "\(text)")
+    }
+
     private struct Claims: Decodable {
         let capabilities: [String]
     }
@@ -138,10 +152,12 @@ import Transport
             [
                 "--target", "\(target.httpURL)/fast,icmp://127.0.0.1 count=1",
                 "--ingest-url", ingest.address, "--state-dir", state, "--interval", "100ms",
-                "--client-id", "client", "--metrics-listen", "off", "--max-cpu-percent", "100",
+                "--client-id", "client", "--metrics-listen", "127.0.0.1:0", "--port-file",
+                "\(state)/ports", "--max-cpu-percent", "100",
             ], environment: ["HOME": "/"], account: nobody)
         #expect(
             eventually(within: .seconds(60)) { ingest.requests().flatMap(\.events).count >= 20 })
+        #expect(try measurementsNotMade(portFile: "\(state)/ports") > 1)
         #expect(try probe.stop() == .code(0))
         #expect(!ingest.requests().flatMap(\.events).contains { $0.target.hasPrefix("icmp") })
         // Many slots, one line.

@@ -1,5 +1,5 @@
-internal import Telemetry
 internal import Logging
+internal import Telemetry
 internal import Transport
 
 /// Tests all between this probe and ingest, and what it measures, without disturbing a probe that runs.

@@ -38,8 +38,15 @@ struct TargetCheck {
     ) -> CheckFinding {
         switch outcome {
         case .notMeasured(let reason):
-            return .skipped(
-                Self.name, of: subject, isCut ? "it takes longer than a check may" : reason)
+            let why =
+                if isCut {
+                    "it takes longer than a check may"
+                } else if reason == EchoPermission.remedy {
+                    "not permitted; see the check \(EchoCheck.name)"
+                } else {
+                    reason
+                }
+            return .skipped(Self.name, of: subject, why)
         case .measured(let measurement):
             guard let failure = measurement.failure else {
                 return .ok(Self.name, of: subject, Self.text(of: measurement.metrics))
