@@ -2,9 +2,9 @@ import ProbeCore
 import ServiceKit
 import Telemetry
 import Testing
-import Transport
 
 @testable import ProbeCore
+@testable import Transport
 
 /// The parts of `probe check` that judge, without a network.
 @Suite struct CheckRulesTests {
@@ -106,6 +106,36 @@ import Transport
         #expect(finding(wall: in2026, ahead: nil).result == .skipped)
         #expect(finding(wall: 1000, ahead: nil).result == .warning)
         #expect(finding(wall: 1000, ahead: 0).result == .warning)
+    }
+
+    @Test func `a certificate is judged by the days it has left`() throws {
+        let day: Int64 = 86_400
+        let now = 20_000 * day
+        func check(_ url: String) throws -> TLSCheck {
+            TLSCheck(url: try HTTPURL(url), authorityFile: nil, nowSeconds: now)
+        }
+        func handshake(_ seconds: Int64) -> TLSHandshake {
+            TLSHandshake(
+                version: "TLSv1.3", cipher: nil, applicationProtocol: nil, roundTrips: 1,
+                certificate: PeerCertificate(
+                    subject: "a", issuer: "b", expiresAtSeconds: seconds))
+        }
+        let secure = try check("https://ingest.example")
+        #expect(secure.accepted(handshake(now + 14 * day)).result == .ok)
+        #expect(secure.accepted(handshake(now + 14 * day - 1)).result == .warning)
+        let error = TransportError(.certificate, "refused")
+        let expired = secure.refused(error, handshake(now - 1))
+        #expect(expired.result == .failed)
+        #expect(expired.found.contains("-1 days left"))
+        #expect(expired.advice?.contains("clock") == true)
+        #expect(secure.refused(error, handshake(now + 1)).advice?.contains("--ca-file") == true)
+        #expect(secure.refused(error, handshake(.min)).result == .failed)
+        #expect(
+            secure.refused(TransportError(.tls, "no TLS"), nil).advice?.contains("port") == true)
+        #expect(try check("http://ingest.example").accepted(nil).result == .warning)
+        for local in ["http://127.0.0.1:1", "http://localhost", "http://[::1]:1"] {
+            #expect(try check(local).accepted(nil).result == .skipped)
+        }
     }
 
     @Test func `a reason is news until it was told, and again when it has changed`() {

@@ -8,8 +8,6 @@ internal import Transport
 final class IngestCheck {
     /// The target in the event of a check, which no target of a probe should be called.
     static let eventTarget: Name = "probe-check"
-    /// A certificate with fewer days left is worth a warning.
-    private static let certificateDaysMin: Int64 = 14
     private static let exchangeCount = 4
 
     /// What is posted, and whether.
@@ -87,7 +85,7 @@ final class IngestCheck {
     private var subject: String { url.authority }
 
     /// What the handshake of ``connect(_:)`` found.
-    private lazy var tls = CheckFinding.skipped("tls", of: subject, "no connection")
+    private lazy var tls = CheckFinding.skipped(TLSCheck.name, of: subject, "no connection")
 
     private func connect(_ patience: Patience) -> CheckFinding {
         var progress = Dialer.Progress()
@@ -101,10 +99,14 @@ final class IngestCheck {
             }
             return .failed("connect", of: subject, error.message, Self.advice(error))
         }
+        let check = TLSCheck(
+            url: url, authorityFile: authorityFile,
+            nowSeconds: WallClock.nowMilliseconds() / 1000)
         switch dialled {
-        case .success: tls = judge(progress.handshake, progress.tls)
-        case .failure(let error): tls = refused(error, progress.handshake)
+        case .success: tls = check.accepted(progress.handshake)
+        case .failure(let error): tls = check.refused(error, progress.handshake)
         }
+        tls.duration = progress.tls ?? .zero
         return .ok("connect", of: subject, "\(address) in \(decimal(tcp.inMilliseconds)) ms")
     }
 
@@ -116,58 +118,6 @@ final class IngestCheck {
             "let a firewall pass connections to that port, or correct --ingest-url"
         default: "see whether ingest is well"
         }
-    }
-
-    private func judge(_ handshake: TLSHandshake?, _ duration: Duration?) -> CheckFinding {
-        guard url.isSecure, let handshake else {
-            let address = url.literalAddress
-            let isLocal =
-                url.host == "localhost" || address?.host == "::1"
-                || address?.host.hasPrefix("127.") == true
-            guard !isLocal else { return .skipped("tls", of: subject, "http on this machine") }
-            return .warning(
-                "tls", of: subject, "http: token and events are readable on the way",
-                "give ingest a certificate and write https in --ingest-url")
-        }
-        let trust = authorityFile.map { "the system's authorities or \($0)" } ?? "the system"
-        var found = "\(handshake.version)"
-        if let duration { found += " in \(decimal(duration.inMilliseconds)) ms" }
-        guard let certificate = handshake.certificate else { return .ok("tls", of: subject, found) }
-        let days = Self.daysLeft(certificate)
-        found +=
-            ", certificate of \(certificate.subject) by \(certificate.issuer), trusted by \(trust),"
-            + " \(days) days left"
-        guard days >= Self.certificateDaysMin else {
-            return .warning("tls", of: subject, found, "renew ingest's certificate")
-        }
-        return .ok("tls", of: subject, found)
-    }
-
-    private func refused(_ error: TransportError, _ handshake: TLSHandshake?) -> CheckFinding {
-        guard error.code == .certificate else {
-            return .failed(
-                "tls", of: subject, error.message, "see whether ingest speaks TLS at this port")
-        }
-        var found = error.message
-        var days: Int64 = .max
-        if let certificate = handshake?.certificate {
-            days = Self.daysLeft(certificate)
-            found +=
-                " (certificate of \(certificate.subject) by \(certificate.issuer), \(days) days left)"
-        }
-        return .failed(
-            "tls", of: subject, found,
-            days < 0
-                ? "renew ingest's certificate, or correct this machine's clock"
-                : "name the authority's certificate with --ca-file, write the name that the"
-                    + " certificate is for in --ingest-url, and see whether the clock is right")
-    }
-
-    private static func daysLeft(_ certificate: PeerCertificate) -> Int64 {
-        let now = WallClock.nowMilliseconds() / 1000
-        let (left, overflow) = certificate.expiresAtSeconds.subtractingReportingOverflow(now)
-        // Rounded down, so that what ended a minute ago has no day left, but less.
-        return overflow ? 0 : (left < 0 ? (left - 86_399) : left) / 86_400
     }
 
     private func address(_ path: String) -> HTTPURL {
