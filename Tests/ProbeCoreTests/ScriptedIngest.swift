@@ -78,8 +78,11 @@ final class ScriptedIngest: Sendable {
         for thread in ended { thread.join() }
     }
 
+    /// As an operator writes it.
+    var address: String { "http://\(listener.address)" }
+
     var url: HTTPURL {
-        get throws { try HTTPURL("http://\(listener.address)") }
+        get throws { try HTTPURL(address) }
     }
 
     /// The answer to a whole batch that is refused, as ingest gives it.

@@ -16,7 +16,7 @@ private let fakeTimeLibrary: String? = {
 }()
 
 /// Where this build's executables lie: beside the test bundle.
-private var programFolder: String {
+var programFolder: String {
     let bundle = CommandLine.arguments.first { $0.contains(".xctest") }
     let folder = bundle.map { URL(fileURLWithPath: $0.components(separatedBy: ".xctest")[0]) }
     let root = URL(fileURLWithPath: #filePath)

@@ -9,6 +9,16 @@ struct MeasurementRunner: Sendable {
     let numbering: EventNumbering
     let counters: ProbeCounters
     let logger: Logger
+    private let told = ToldReasons()
+
+    init(
+        dialer: Dialer, numbering: EventNumbering, counters: ProbeCounters, logger: Logger
+    ) {
+        self.dialer = dialer
+        self.numbering = numbering
+        self.counters = counters
+        self.logger = logger
+    }
 
     /// Measures once; blocks for as long as that takes.
     ///
@@ -21,6 +31,7 @@ struct MeasurementRunner: Sendable {
             bodyBytesMax: plan.bodyBytesMax, userAgent: Product.userAgent)
         switch meters.measure(target, interrupt: interrupt) {
         case .measured(let measurement):
+            told.forget(target.name)
             numbering.add(measurement, of: target.name, in: plan.context)
             guard let failure = measurement.failure else {
                 counters.measurementsSucceeded.add()
@@ -39,8 +50,10 @@ struct MeasurementRunner: Sendable {
             if interrupt.isTriggered { return traffic.total }
             counters.measurementsNotMade.add()
             counters.lastError = reason
+            // Once, not in every slot: a permission that is missing stays missing.
+            guard told.isNew(reason, of: target.name) else { return 0 }
             logger.warning(
-                "this machine could not measure",
+                "this machine could not measure; told again when the reason changes",
                 metadata: ["target": "\(target.name)", "reason": "\(reason)"])
             return traffic.total
         }

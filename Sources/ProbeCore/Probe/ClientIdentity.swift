@@ -51,6 +51,14 @@ package enum ClientIdentity {
         return Name(String(word))
     }
 
+    /// The name kept in `folder`; nil when there is none, or none that can be used. Makes nothing.
+    static func knownName(in folder: String) -> Name? {
+        let text = try? SmallFile.read("\(folder)/\(fileName)", bytesMax: fileBytesMax)
+        let words = (text ?? "").split(whereSeparator: \.isWhitespace)
+        guard words.count == 1, let word = words.first, isUsable(String(word)) else { return nil }
+        return Name(String(word))
+    }
+
     /// Whether ingest takes `name` as a client's.
     package static func isUsable(_ name: String) -> Bool {
         (1...EventLimits.clientIDBytesMax).contains(name.utf8.count)

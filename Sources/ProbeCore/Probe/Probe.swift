@@ -175,7 +175,8 @@ package final class Probe: Service {
         heartbeat.version = Product.version
         heartbeat.hostname = ProcessUsage.hostname()
         heartbeat.labels = configuration.labels.isEmpty ? nil : configuration.labels
-        heartbeat.capabilities = Target.schemes
+        // Asked each time: the permission may be given while the probe runs.
+        heartbeat.capabilities = Target.schemes(.current())
         heartbeat.configurationHash = configuration.fingerprint
         heartbeat.activeTargets = Int64(configuration.plan.targets.count)
         return heartbeat

@@ -64,6 +64,16 @@ package struct ProbeConfiguration: Sendable {
         guard problems.isEmpty else { throw ConfigurationRefusal(problems: problems) }
     }
 
+    /// All that is wrong with a program's settings beyond single values.
+    package static func problems(in settings: Settings) -> [ConfigurationProblem] {
+        do throws(ConfigurationRefusal) {
+            _ = try ProbeConfiguration(settings)
+            return []
+        } catch {
+            return error.problems
+        }
+    }
+
     /// A fingerprint of everything that decides what is measured and how, secrets left out.
     package var fingerprint: String {
         var parts =

@@ -33,12 +33,20 @@ package struct Target: Sendable, Hashable {
     /// How its measurements lie in time; nil for the probe's own.
     package let spacing: Schedule.Spacing?
 
-    /// What this probe can measure, by scheme.
-    package static let schemes = [
+    /// What can be measured, by scheme.
+    private static let schemes = [
         "http", "https", "dns", "tcp", "icmp", "udp", "first-hop", "download+http",
         "download+https",
         "upload+http", "upload+https", "loaded+http", "loaded+https",
     ]
+
+    /// What a probe with this permission can measure, by scheme.
+    ///
+    /// The first hop is measured without the permission too, by packets of one hop.
+    package static func schemes(_ permission: EchoPermission) -> [String] {
+        let mayEcho = permission.ipv4 != .none || permission.ipv6 != .none
+        return mayEcho ? schemes : schemes.filter { $0 != "icmp" }
+    }
 
     /// A target from its text.
     ///
