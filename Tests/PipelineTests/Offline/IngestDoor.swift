@@ -41,6 +41,7 @@ final class IngestDoor: Sendable {
         var mood: Mood
         var random: SeededGenerator
         var counts: [Fate: Int] = [:]
+        var postCounts: [Fate: Int] = [:]
         var ingestPort = 0
     }
 
@@ -68,6 +69,8 @@ final class IngestDoor: Sendable {
 
     /// What became of requests so far.
     var counts: [Fate: Int] { state.withLock { $0.counts } }
+    /// What became of posts of events so far.
+    var postCounts: [Fate: Int] { state.withLock { $0.postCounts } }
 
     func set(_ mood: Mood) { state.withLock { $0.mood = mood } }
 
@@ -95,7 +98,7 @@ final class IngestDoor: Sendable {
     private func serve(_ client: Connection, _ patience: Patience) throws {
         var reader = MessageReader(client)
         while let request = try reader.next(patience) {
-            let fate = nextFate()
+            let fate = nextFate(isPost: request.starts(with: Array("POST /api/v1/events".utf8)))
             switch fate {
             case .forwarded:
                 try write(try forward(request), to: client, patience)
@@ -119,7 +122,7 @@ final class IngestDoor: Sendable {
 
     private func chance(_ percent: Int) -> Bool { state.withLock { $0.random.chance(percent) } }
 
-    private func nextFate() -> Fate {
+    private func nextFate(isPost: Bool) -> Fate {
         state.withLock { state in
             let fate: Fate
             switch state.mood {
@@ -133,6 +136,7 @@ final class IngestDoor: Sendable {
             case .refusing: fate = state.random.chance(50) ? .throttled : .unavailable
             }
             state.counts[fate, default: 0] += 1
+            if isPost { state.postCounts[fate, default: 0] += 1 }
             return fate
         }
     }

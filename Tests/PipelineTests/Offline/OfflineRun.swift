@@ -100,8 +100,10 @@ struct OfflineRun {
     }
 
     private func summary(_ verdict: OfflineVerdict, _ start: ContinuousClock.Instant) -> String {
+        let posts = door.postCounts
         let fates = door.counts.sorted { $0.key.rawValue < $1.key.rawValue }
-            .map { "\($0.value) \($0.key.rawValue)" }.joined(separator: ", ")
+            .map { "\($0.value) \($0.key.rawValue) (posts of events: \(posts[$0.key] ?? 0))" }
+            .joined(separator: ", ")
         return "offline seed \(plan.seed)\(plan.hasSmallSpool ? " with a small spool" : ""): "
             + "\(OfflinePlan.spanSeconds) s offline, \(probe.lives.count) lives, "
             + "\(probe.lives.count - 1) kills, \(probe.wallSteps) wall steps, "
