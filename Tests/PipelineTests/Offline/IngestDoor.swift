@@ -9,7 +9,8 @@ final class IngestDoor: Sendable {
     /// What becomes of requests from now on; those under way keep their fate.
     enum Mood: Sendable {
         case open
-        /// By chance one of the fates below, for this share of the requests.
+        /// By chance one of the fates below, for this share of the posts of events, and for a part of that share of
+        /// all other requests: a probe posts nothing before it knows the time.
         case unreliable(percent: Int)
         /// Nothing reaches ingest; each connection ends by a reset, before or behind the request.
         case resetting
@@ -47,6 +48,7 @@ final class IngestDoor: Sendable {
 
     /// More than a probe's two posters and the connections that its forerunners left.
     private static let threadCount = 16
+    private static let otherRequestsShare = 4
     /// How long `ingest` may take to answer what is handed on.
     private static let ingestTimeout = Duration.seconds(30)
 
@@ -129,7 +131,7 @@ final class IngestDoor: Sendable {
             case .open: fate = .forwarded
             case .unreliable(let percent):
                 fate =
-                    state.random.chance(percent)
+                    state.random.chance(isPost ? percent : percent / Self.otherRequestsShare)
                     ? Fate.troubles.randomElement(using: &state.random) ?? .reset : .forwarded
             case .resetting: fate = .reset
             case .halfOpen: fate = .halfOpen

@@ -180,7 +180,7 @@ struct OfflineRun {
     // MARK: - Online
 
     /// The share of requests that fail.
-    private static let troublePercents = 10...50
+    private static let troublePercents = 20...70
 
     private mutating func beOnline() throws {
         evidence.onlineFrom = unixMilliseconds()

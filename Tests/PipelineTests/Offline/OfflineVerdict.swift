@@ -25,9 +25,9 @@ struct OfflineVerdict {
     private let evidence: Evidence
     private let lives: [UniqueID: TravellingProbe.Life]
 
-    /// How far a time may be off that is right: a thousandth of the wall clock's errors, and more than what
+    /// How far a time may be off that is right: less than a thousandth of the wall clock's errors, and more than what
     /// exchanges on a busy machine are uncertain by.
-    private static let toleranceMilliseconds: Int64 = 1000
+    private static let toleranceMilliseconds: Int64 = 2000
 
     init(_ tables: OfflineTables, _ evidence: Evidence) {
         self.tables = tables
@@ -47,7 +47,9 @@ struct OfflineVerdict {
     /// Every number of every session is either counted or dropped, and none is missing.
     private mutating func compareNumbers() {
         let droppedRanges = Dictionary(grouping: evidence.dropped.stretches, by: \.session)
-        if evidence.dropped.forgotten > 0 { differ("the file of dropped events has forgotten some") }
+        if evidence.dropped.forgotten > 0 {
+            differ("the file of dropped events has forgotten some")
+        }
         let names = Set(tables.sessions.keys).union(evidence.spooled.found.keys)
             .union(droppedRanges.keys)
         for session in names {
@@ -153,7 +155,8 @@ struct OfflineVerdict {
             let (least, most) = (least[minute] ?? 0, most[minute] ?? 0)
             if found < least || found > most {
                 differ(
-                    "minute \((end - minute)) before: \(found) events instead of \(least)...\(most)")
+                    "minute \((end - minute)) before: \(found) events instead of \(least)...\(most)"
+                )
             }
         }
     }

@@ -21,7 +21,7 @@ struct ProbeOfflineTests {
         try await run { seed in
             var plan = OfflinePlan(seed: seed)
             if seconds != nil {
-                plan.livesPerVisit = 3
+                plan.livesPerVisit = 2
                 plan.lifeMilliseconds = 500...4000
                 plan.onlineSeconds = 60
             }
