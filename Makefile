@@ -5,6 +5,7 @@
 #   make simulate SEED=1 SEEDS=20000: the aggregator's core under seeded crashes, zombies and losses
 #   make chaos   MINUTES=10 SEED=1: the whole pipeline under every fault, then the tables against an oracle
 #   make crashpoints SEED=1 SEEDS=20: every program killed at every named point, then the same
+#   make offline MINUTES=10 SEED=1: a probe that is offline for two hours, killed, and its clocks set
 #   make mutants breaks the code on purpose, and expects the tests to notice
 #   make fuzz    INPUTS=10000000 SEED=1: everything that reads foreign bytes, with the address sanitizer
 #   make bench   speed and memory as ratios against baselines of the same run
@@ -21,7 +22,7 @@ MINUTES ?= 10
 FAULTS ?= all
 INPUTS ?= 10000000
 
-.PHONY: run build test simulate chaos crashpoints mutants fuzz check format bench document-sql dependencies clean
+.PHONY: run build test simulate chaos crashpoints offline mutants fuzz check format bench document-sql dependencies clean
 
 run: dependencies
 	swift build -c release
@@ -45,6 +46,11 @@ crashpoints: dependencies
 	swift build --build-tests
 	QOE_CRASHPOINT_SEED=$(SEED) QOE_CRASHPOINT_SEEDS=$(SEEDS) \
 		swift test --skip-build --filter CrashPointTests
+
+offline: dependencies
+	swift build --build-tests
+	QOE_OFFLINE_SEED=$(SEED) QOE_OFFLINE_SECONDS=$$(( $(MINUTES) * 60 )) \
+		swift test --skip-build --filter ProbeOfflineTests
 
 simulate: dependencies
 	swift build -c release --product simulator

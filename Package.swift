@@ -53,6 +53,7 @@ let package = Package(
         .executable(name: "aggregator", targets: ["aggregator"]),
         .executable(name: "diagnoser", targets: ["diagnoser"]),
         .executable(name: "qoectl", targets: ["qoectl"]),
+        .library(name: "WallClockShift", type: .dynamic, targets: ["CWallClockShift"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -77,6 +78,8 @@ let package = Package(
             name: "CEventParser", cxxSettings: [.unsafeFlags(["-O2"])],
             linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "CNamespaces"),
+        // Preloaded by tests into programs, and imported by none.
+        .target(name: "CWallClockShift"),
 
         // The pure core: no I/O, no C, no clock, no randomness.
         library("Telemetry", safe: true),
@@ -272,8 +275,8 @@ let package = Package(
             name: "PipelineTests",
             dependencies: [
                 "Blocks", "Bus", "Failpoints", "IngestCore", "NATSClient", "OwnedThreads",
-                "Postgres", "PrivateServers", "Store", "Telemetry", "TestKit", "aggregator",
-                "ingest",
+                "Postgres", "PrivateServers", "ProbeCore", "Store", "TargetServing", "Telemetry",
+                "TestKit", "Transport", "aggregator", "ingest", "probe",
             ],
             swiftSettings: strict),
         tests("Transport", ["OwnedThreads", "TestKit"]),

@@ -231,15 +231,60 @@ import Transport
         #expect(healthy.requests().flatMap(\.events).map(\.seq) == [1, 2])
     }
 
-    @Test func `when only questions for the time stay unanswered events go all the same`() throws {
+    @Test(arguments: [408, 425, 429, 500, 503])
+    func `a server that cannot tell the time now gets no event before it can`(status: Int) throws {
+        let ingest = try ScriptedIngest { request, earlier in
+            guard request.path == Self.timePath else { return Self.judge(request) }
+            return earlier < 5 ? .answer(status, fields: ["Retry-After: 7"]) : Self.time()
+        }
+        defer { ingest.stop() }
+        let setup = try Setup([ingest])
+        setup.add(2)
+        for _ in 0..<20 where setup.spool.status.depth > 0 { setup.step() }
+        #expect(ingest.requests(to: Self.timePath).count > 5)
+        #expect(ingest.requests().flatMap(\.events).map(\.seq) == [1, 2])
+        #expect(setup.counters.eventsDelivered.total == 2)
+    }
+
+    @Test func `when only questions for the time stay unanswered a heartbeat's answer tells it`()
+        throws
+    {
+        let ingest = try ScriptedIngest { request, _ in
+            switch request.path {
+            case Self.timePath: .breakOff
+            case "/api/v1/heartbeats":
+                .answer(
+                    202,
+                    body: #"{"status":"ok","recv_ts_ms":\#(Self.trueMicroseconds() / 1000)}"#)
+            default: Self.judge(request)
+            }
+        }
+        defer { ingest.stop() }
+        let setup = try Setup([ingest])
+        setup.add(2)
+        for _ in 0..<20 { setup.step() }
+        #expect(setup.spool.status.depth == 2)
+        #expect(ingest.requests().isEmpty)
+        let stop = try ProbeStop()
+        stop.announce()
+        setup.reporter.run(until: stop)
+        for _ in 0..<20 where setup.spool.status.depth > 0 { setup.step() }
+        #expect(setup.counters.eventsDelivered.total == 2)
+        #expect(setup.counters.eventsRefused.total == 0)
+    }
+
+    @Test func `a probe that is stopped before it knows the time keeps what it measured`() throws {
         let ingest = try ScriptedIngest { request, _ in
             request.path == Self.timePath ? .breakOff : .accepted
         }
         defer { ingest.stop() }
-        let setup = try Setup([ingest], wallOffBySeconds: 0)
+        let setup = try Setup([ingest], wallOffBySeconds: -3600)
         setup.add(2)
-        for _ in 0..<20 where setup.spool.status.depth > 0 { setup.step() }
-        #expect(setup.counters.eventsDelivered.total == 2)
+        let stop = try ProbeStop()
+        stop.trigger()
+        setup.delivery.run(until: stop, hardStop: try Interrupt())
+        #expect(ingest.requests().isEmpty)
+        #expect(setup.spool.status.depth == 2)
     }
 
     @Test func `a batch that may be stored goes again as it was, though the time is known by then`()

@@ -13,9 +13,6 @@ package final class TimeSynchroniser {
     private static let unsupportedPause = Duration.seconds(3600)
     /// How long a server that did not answer, or answered something else, is not asked again.
     private static let failedPause = Duration.seconds(30)
-    /// While the time is not known a server is asked before each post, until so many questions in a row stayed
-    /// unanswered: it may be that only they do not get through.
-    private static let urgentFailuresMax = 3
     /// The least time between a round and one for the wall clock's sake, which may be set again and again.
     private static let stepPause = Duration.seconds(10)
     /// How long one exchange may take: a worse one would hardly be of use.
@@ -25,8 +22,10 @@ package final class TimeSynchroniser {
     package enum Outcome: Sendable, Equatable {
         /// There was an answer, if only that there is no such thing.
         case answered
-        /// There was none, for this reason, and the time is not known: no post should go before it is.
-        case mustWait(String)
+        /// There was none, for this reason, and the time is not known: no post should go before it is, and the server
+        /// be left alone for at least this long if it asked for that. Where only questions do not get through, the
+        /// answers to heartbeats tell the time.
+        case mustWait(String, atLeast: Duration?)
         /// There was none, which can wait.
         case failed
     }
@@ -40,8 +39,6 @@ package final class TimeSynchroniser {
     private var nextAt = BoottimeInstant(nanoseconds: .min)
     private var nextForStepAt = BoottimeInstant(nanoseconds: .min)
     private var stepCount: UInt64 = 0
-    /// Rounds in a row without an answer.
-    private var failuresInRow = 0
 
     /// - Parameter servers: The base addresses of ingest, by which servers are numbered.
     package init(
@@ -74,27 +71,42 @@ package final class TimeSynchroniser {
                 let answer = try poster.get(
                     urls[server], token: token.current,
                     Patience(for: Self.timeout, interrupt: interrupt))
-                failuresInRow = 0
-                guard answer.status == 200, let exchange = TimeExchange(answer) else {
+                if answer.status == 200, let exchange = TimeExchange(answer) {
+                    clock.follow(server)
+                    clock.add(exchange, with: server)
+                    continue
+                }
+                guard Self.isPassing(answer.status) else {
                     endUnanswered(server, answer.status)
                     return .answered
                 }
-                clock.follow(server)
-                clock.add(exchange, with: server)
-            } catch {
-                counters.count(.failed)
                 // What came before counts.
                 if count > 0 { break }
-                failuresInRow += 1
-                let isUrgent =
-                    clock.reading().estimate == nil && failuresInRow <= Self.urgentFailuresMax
-                pause(isUrgent ? .zero : Self.failedPause)
-                return isUrgent ? .mustWait(error.message) : .failed
+                return failed("answered \(answer.status)", waitAtLeast: answer.retryAfter(clock))
+            } catch {
+                if count > 0 { break }
+                return failed(error.message, waitAtLeast: nil)
             }
         }
         clock.save()
         pause(Self.interval)
         return .answered
+    }
+
+    /// Whether an answer says no more than that the server, or something before it, cannot now: the next one, to a
+    /// post, may be another.
+    private static func isPassing(_ status: Int) -> Bool {
+        switch status {
+        case 408, 425, 429, 500...599: true
+        default: false
+        }
+    }
+
+    private func failed(_ reason: String, waitAtLeast: Duration?) -> Outcome {
+        counters.count(.failed)
+        let isUrgent = clock.reading().estimate == nil
+        pause(isUrgent ? .zero : Self.failedPause)
+        return isUrgent ? .mustWait(reason, atLeast: waitAtLeast) : .failed
     }
 
     /// What is wrong is told by the posts that follow, unless it is that the server is an older one.

@@ -131,8 +131,8 @@ package final class Delivery {
         guard let synchroniser, synchroniser.isDue(index) else { return true }
         let outcome = synchroniser.synchronise(
             with: index, over: posters[index], interrupt: interrupt)
-        guard case .mustWait(let reason) = outcome else { return true }
-        rotation.failed(index, at: now, waitAtLeast: nil, using: &generator)
+        guard case .mustWait(let reason, let wait) = outcome else { return true }
+        rotation.failed(index, at: now, waitAtLeast: wait, using: &generator)
         tellFailure(index, reason)
         return false
     }
@@ -161,6 +161,7 @@ package final class Delivery {
 
     private func deliverLast(interrupt: Interrupt?) {
         // The one that served last, even if it asked to be left alone: there is no later.
+        guard learnTime(from: rotation.current, at: clock(), interrupt) else { return }
         while let next = takeNext(at: clock()), post(next, to: rotation.current, interrupt) {}
     }
 
@@ -177,9 +178,7 @@ package final class Delivery {
             counters.bytesPosted.add(body.bytes.count)
             verdict = .after(
                 status: answer.status,
-                retryAfter: answer.head.value(of: "retry-after").flatMap {
-                    RetryAfter.duration($0, nowMilliseconds: reference.reading().unixMilliseconds)
-                },
+                retryAfter: answer.retryAfter(reference),
                 answer: IngestAnswer(body: answer.body), isCompressed: body.isCompressed)
             reason = "answered \(answer.status)"
         } catch {

@@ -1,3 +1,12 @@
+extension HTTPPoster.Answer {
+    /// How long the server asks to be left alone, if it does.
+    func retryAfter(_ clock: ReferenceClock) -> Duration? {
+        head.value(of: "retry-after").flatMap {
+            RetryAfter.duration($0, nowMilliseconds: clock.reading().unixMilliseconds)
+        }
+    }
+}
+
 /// The `Retry-After` field (RFC 9110, section 10.2.3): seconds, or a moment.
 enum RetryAfter {
     /// The longest wait that is obeyed: a server's mistake must not silence a probe for days.

@@ -216,7 +216,7 @@ extension Pipeline {
 }
 
 /// Where the executables lie: in `QOE_PROGRAMS`, or else beside the test bundle, in the same build.
-private var programFolder: String {
+var programFolder: String {
     if let folder = ProcessInfo.processInfo.environment["QOE_PROGRAMS"] { return folder }
     let bundle = CommandLine.arguments.first { $0.contains(".xctest") }
     let folder = bundle.map { URL(fileURLWithPath: $0.components(separatedBy: ".xctest")[0]) }
