@@ -7,6 +7,8 @@ internal import Glibc
 @safe package final class Connection {
     let descriptor: Int32
     var session: OpaquePointer?
+    /// Gets all that this connection sent and received, when it is closed.
+    package var traffic: TrafficCounter?
     /// What a handshake as a client found; nil before one and on a server's side.
     package internal(set) var tlsHandshake: TLSHandshake?
     /// The other end's address.
@@ -23,6 +25,7 @@ internal import Glibc
     }
 
     deinit {
+        traffic?.add(statistics)
         if let session = unsafe session { unsafe SSL_free(session) }
         Glibc.close(descriptor)
     }

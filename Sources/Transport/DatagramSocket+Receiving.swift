@@ -43,6 +43,7 @@ extension DatagramSocket {
             // The IP header comes along; its length is in words of four bytes.
             bytes = bytes.dropFirst(Int(bytes.first ?? 0) % 16 * 4)
         }
+        traffic?.add(packets: 1, payloadBytes: bytes.count)
         return .packet(
             Datagram(
                 source: message.address, bytes: Array(bytes), isCut: message.isCut,

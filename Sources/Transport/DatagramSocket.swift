@@ -4,6 +4,9 @@ internal import Glibc
 ///
 /// Never blocks but in ``wait(until:_:)``. Used by one thread at a time. Closed when it goes.
 package final class DatagramSocket {
+    /// Gets what is sent and received.
+    package var traffic: TrafficCounter?
+
     package enum Kind: String, Sendable {
         case udp
         /// ICMP echo for anybody whom `net.ipv4.ping_group_range` lets (icmp(7)).

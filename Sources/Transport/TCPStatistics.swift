@@ -12,6 +12,10 @@ package struct TCPStatistics: Sendable, Hashable {
     package let bytesSent: UInt64?
     /// Bytes of those that were repetitions.
     package let bytesRetransmitted: UInt64?
+    /// Bytes received so far, without repetitions.
+    package let bytesReceived: UInt64?
+    /// Segments sent and received so far, those without data included.
+    package let segments: UInt32?
     /// Packets that arrived out of their order: the receiver's sign of loss.
     package let packetsOutOfOrder: UInt32?
 
@@ -25,6 +29,10 @@ package struct TCPStatistics: Sendable, Hashable {
         minimumRoundTrip = Self.microseconds(info, at: 148)
         bytesSent = Self.integer(info, at: 200)
         bytesRetransmitted = Self.integer(info, at: 208)
+        bytesReceived = Self.integer(info, at: 128)
+        let sent: UInt32? = Self.integer(info, at: 136)
+        let received: UInt32? = Self.integer(info, at: 140)
+        segments = sent.flatMap { sent in received.map { sent &+ $0 } }
         packetsOutOfOrder = Self.integer(info, at: 224)
     }
 

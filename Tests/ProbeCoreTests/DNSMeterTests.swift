@@ -26,7 +26,7 @@ import Transport
         }
         #expect(found["rcode"] == .text("NOERROR"))
         #expect(found["answers"] == .integer(2))
-        #expect(found["addresses"] == .text("192.0.2.1 192.0.2.2"))
+        #expect(found["answer_addresses"] == .text("192.0.2.1 192.0.2.2"))
         #expect(found["ttl_min_s"] == .integer(60))
         #expect(found["carrier"] == .text("udp"))
         #expect(found["truncated_over_udp"] == .boolean(false))

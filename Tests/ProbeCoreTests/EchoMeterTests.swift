@@ -49,7 +49,7 @@ import Transport
             }
         }
         let found = try measure(
-            "udp://\(server.address) spacing=periodic gap=2ms count=10 wait=1s")
+            "udp://\(server.address) spacing=periodic gap=2ms count=10 wait=2s")
         #expect(found.failure == nil)
         #expect(found["sent"] == .integer(10))
         #expect(found["received"] == .integer(5))

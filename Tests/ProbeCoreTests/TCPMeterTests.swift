@@ -15,7 +15,7 @@ import Transport
         }
         #expect(found.sourceAddress == "127.0.0.1")
         #expect(found["addresses_tried"] == .integer(1))
-        #expect(found["addresses_found"] == nil)
+        #expect(found["addresses"] == nil)
     }
 
     @Test func `a closed port fails in tcp, a name that does not exist in dns`() throws {
@@ -47,7 +47,7 @@ import Transport
         let ipv4 = try meters("family=ipv4")
         #expect(ipv4.failure == nil)
         #expect(ipv4["addresses_tried"] == .integer(1))
-        #expect(ipv4["addresses_found"] == .integer(2))
+        #expect(ipv4["addresses"] == .integer(2))
         let ipv6 = try meters("family=ipv6")
         #expect(ipv6.failure?.stage == .tcp)
         #expect(ipv6.remoteAddress == "::1")

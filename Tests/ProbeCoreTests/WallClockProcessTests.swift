@@ -32,8 +32,8 @@ private var programFolder: String {
         let seq: UInt64
     }
 
-    /// How far an event's time may be from that of its post: gathering, two cores that are busy, and no more.
-    private static let apartMilliseconds: Int64 = 30_000
+    /// How far an event's time may be from that of its post: gathering, and cores that are busy with other tests.
+    private static let apartMilliseconds: Int64 = 120_000
 
     private static func times(_ request: ScriptedIngest.Request) -> [Timed] {
         request.body.split(separator: UInt8(ascii: "\n")).compactMap {
@@ -89,7 +89,7 @@ private var programFolder: String {
         for next in ["-3600", "+3600", "+3600"] {
             let enough = before + 10
             #expect(
-                eventually(within: .seconds(60)) {
+                eventually(within: .seconds(120)) {
                     ingest.requests().flatMap(\.events).count >= enough
                 })
             before = ingest.requests().flatMap(\.events).count
@@ -105,7 +105,7 @@ private var programFolder: String {
         #expect(offsets == [-1, 1])
         let now = WallClock.nowMilliseconds()
         for event in events {
-            #expect(abs(event.ts_ms - now) < 4 * Self.apartMilliseconds)
+            #expect(abs(event.ts_ms - now) < 20 * 60_000)
         }
         let text = try String(contentsOfFile: log, encoding: .utf8)
         #expect(text.components(separatedBy: "the wall clock was set").count - 1 == 2)

@@ -4,7 +4,8 @@ import Testing
 @testable import Transport
 
 @Suite struct DNSMessageTests {
-    private let question = DNSQuestion(name: DNSName("www.example.com")!, type: 1)
+    private let question = DNSQuestion(
+        name: DNSName(wire: Array("\u{3}www\u{7}example\u{3}com\u{0}".utf8)), type: 1)
 
     @Test func `a question is what RFC 1035 and RFC 6891 say`() {
         #expect(

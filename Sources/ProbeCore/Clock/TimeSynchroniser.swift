@@ -16,6 +16,8 @@ package final class TimeSynchroniser {
     /// While the time is not known a server is asked before each post, until so many questions in a row stayed
     /// unanswered: it may be that only they do not get through.
     private static let urgentFailuresMax = 3
+    /// The least time between a round and one for the wall clock's sake, which may be set again and again.
+    private static let stepPause = Duration.seconds(10)
     /// How long one exchange may take: a worse one would hardly be of use.
     private static let timeout = Duration.seconds(5)
 
@@ -36,6 +38,7 @@ package final class TimeSynchroniser {
     private let logger: Logger
     private var latest: Int?
     private var nextAt = BoottimeInstant(nanoseconds: .min)
+    private var nextForStepAt = BoottimeInstant(nanoseconds: .min)
     private var stepCount: UInt64 = 0
     /// Rounds in a row without an answer.
     private var failuresInRow = 0
@@ -56,7 +59,8 @@ package final class TimeSynchroniser {
     /// clock was set.
     package func isDue(_ server: Int) -> Bool {
         let now = clock.reading().moment.boottime
-        return server != latest || now >= nextAt || clock.stepCount != stepCount
+        return server != latest || now >= nextAt
+            || clock.stepCount != stepCount && now >= nextForStepAt
     }
 
     /// Has several exchanges with a server on one connection.
@@ -108,7 +112,8 @@ package final class TimeSynchroniser {
     }
 
     private func pause(_ duration: Duration) {
-        let now = clock.reading().moment.boottime
-        nextAt = BoottimeInstant(nanoseconds: now.nanoseconds &+ duration.wholeNanoseconds)
+        let now = clock.reading().moment.boottime.nanoseconds
+        nextAt = BoottimeInstant(nanoseconds: now &+ duration.wholeNanoseconds)
+        nextForStepAt = BoottimeInstant(nanoseconds: now &+ Self.stepPause.wholeNanoseconds)
     }
 }

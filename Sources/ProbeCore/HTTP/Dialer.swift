@@ -10,10 +10,19 @@ package struct Dialer: Sendable {
 
     private let resolver: Resolver
     private let tls: TLSContext
+    /// Gets what the connections cost; nil when nobody asks.
+    package private(set) var traffic: TrafficCounter?
 
     package init(resolver: Resolver, tls: TLSContext) {
         self.resolver = resolver
         self.tls = tls
+    }
+
+    /// The same, with what its connections cost added to `traffic`.
+    package func counting(in traffic: TrafficCounter) -> Dialer {
+        var counting = self
+        counting.traffic = traffic
+        return counting
     }
 
     /// What is known about a connection while it is being made, and after.
@@ -96,6 +105,7 @@ package struct Dialer: Sendable {
                 let connection = try Connection.open(
                     address, patience.ending(by: started.advanced(by: share)))
                 progress.tcp = MonotonicInstant.now().since(started)
+                connection.traffic = traffic
                 progress.roundTrip = connection.roundTripTime
                 return connection
             } catch {

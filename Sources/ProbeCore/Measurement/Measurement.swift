@@ -35,9 +35,6 @@ package struct Measurement: Sendable {
     package var bodyBytes: Int?
     /// Whether reading ended at the byte budget instead of at the body's end.
     package var stoppedAtBudget = false
-    /// Bytes that the measurement caused, both ways, as far as the meter sees them: without the heads of
-    /// packets and of TLS records.
-    package var trafficBytes = 0
     /// What was found beside the metrics, in the order in which to show it.
     package var details: [MeasurementDetail] = []
 

@@ -10,19 +10,23 @@ package struct Meters: Sendable {
     private let echo: EchoMeter
     private let firstHop: FirstHopMeter
     private let timeout: Duration
+    private let traffic: TrafficCounter?
 
     /// - Parameters:
+    ///   - firstHop: Remembers how the gateway answers, so it outlives the others.
     ///   - timeout: For the whole of one measurement, where the target does not set its own.
     ///   - bodyBytesMax: The byte budget of one GET.
     package init(
-        dialer: Dialer, timeout: Duration, bodyBytesMax: Int, userAgent: String
+        dialer: Dialer, firstHop: FirstHopMeter = FirstHopMeter(), timeout: Duration,
+        bodyBytesMax: Int, userAgent: String
     ) {
         self.timeout = timeout
         http = HTTPMeter(dialer: dialer, bodyBytesMax: bodyBytesMax, userAgent: userAgent)
         dns = DNSMeter(dialer: dialer)
         tcp = TCPMeter(dialer: dialer)
         echo = EchoMeter(dialer: dialer)
-        firstHop = FirstHopMeter()
+        self.firstHop = firstHop
+        traffic = dialer.traffic
         transfer = TransferMeter(dialer: dialer, userAgent: userAgent)
         loaded = LoadedMeter(dialer: dialer, userAgent: userAgent)
     }
@@ -38,7 +42,7 @@ package struct Meters: Sendable {
         case .dns(let question): dns.measure(question, patience)
         case .tcp(let port): tcp.measure(port, patience)
         case .echo(let host): echo.measure(host, lookup: patience)
-        case .firstHop(let gateway): firstHop.measure(gateway, interrupt)
+        case .firstHop(let gateway): firstHop.measure(gateway, interrupt, countingIn: traffic)
         case .transfer(let load):
             transfer.measure(load, self.patience(for: target, load.budget, interrupt))
         case .loaded(let load):

@@ -24,7 +24,7 @@ package struct TCPMeter: Sendable {
         measurement.record(progress.roundTrip, as: .rtt)
         measurement.remoteAddress = progress.remoteAddress?.host
         if let found = progress.addressesFound {
-            measurement.details.append(MeasurementDetail("addresses_found", .integer(found)))
+            measurement.details.append(MeasurementDetail("addresses", .integer(found)))
         }
         measurement.details.append(
             MeasurementDetail("addresses_tried", .integer(progress.addressesTried)))

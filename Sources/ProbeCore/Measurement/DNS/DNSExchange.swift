@@ -12,6 +12,7 @@ struct DNSExchange {
     let resolver: SocketAddress
     private let question: DNSQuestion
     private let wanted: DNSTarget.Carrier
+    private let traffic: TrafficCounter?
 
     /// What the answer came by, or should have.
     private(set) var carrier: DNSTarget.Carrier
@@ -26,7 +27,8 @@ struct DNSExchange {
     private(set) var foreign = 0
     private(set) var sourceAddress: String?
 
-    init(_ target: DNSTarget, at resolver: SocketAddress) {
+    init(_ target: DNSTarget, at resolver: SocketAddress, countingIn traffic: TrafficCounter?) {
+        self.traffic = traffic
         self.resolver = resolver
         question = DNSQuestion(name: target.name, type: target.recordType.number)
         wanted = target.carrier
@@ -81,6 +83,7 @@ struct DNSExchange {
         sourceAddress = try DatagramSocket.sourceAddress(towards: resolver)?.host
         // Not connected, so that packets of others are seen and counted. The system picks a random port.
         let socket = try DatagramSocket.udp(resolver.family)
+        socket.traffic = traffic
         let sent = try socket.send(question.message(id: id), to: resolver)
         while true {
             // Somebody who always sends is not read for ever.
@@ -108,6 +111,7 @@ struct DNSExchange {
         do throws(TransportError) {
             let started = MonotonicInstant.now()
             connection = try Connection.open(resolver, patience)
+            connection.traffic = traffic
             handshake = MonotonicInstant.now().since(started)
         } catch {
             throw .transport(error, .tcp)

@@ -26,7 +26,7 @@ package struct DNSMeter: Sendable {
             guard let first = addresses.first else {
                 return .notMeasured(reason: "\(target.resolver.host) has no address")
             }
-            exchange = DNSExchange(target, at: first)
+            exchange = DNSExchange(target, at: first, countingIn: dialer.traffic)
             measurement.remoteAddress = first.host
         } catch {
             return measurement.failed(error, in: .dns)
@@ -75,7 +75,7 @@ extension Measurement {
             let addresses = answer.records.compactMap(\.address).prefix(Self.addressesShown)
             if !addresses.isEmpty {
                 details.append(
-                    MeasurementDetail("addresses", .text(addresses.joined(separator: " "))))
+                    MeasurementDetail("answer_addresses", .text(addresses.joined(separator: " "))))
             }
             if let seconds = answer.timeToLiveMin {
                 details.append(MeasurementDetail("ttl_min_s", .integer(Int(seconds))))

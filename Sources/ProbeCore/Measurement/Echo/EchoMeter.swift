@@ -42,12 +42,14 @@ package struct EchoMeter: Sendable {
             switch target.carrier {
             case .udp:
                 let socket = try DatagramSocket.udp(address.family)
+                socket.traffic = dialer.traffic
                 try measurement.runUDPEcho(
                     target.train, to: address, over: socket, lookup.interrupt)
             case .icmp:
                 guard let socket = try EchoPermission.openSocket(address.family) else {
                     return .notMeasured(reason: EchoPermission.remedy)
                 }
+                socket.traffic = dialer.traffic
                 try measurement.runICMPEcho(
                     target.train, to: address, over: socket, lookup.interrupt)
             }

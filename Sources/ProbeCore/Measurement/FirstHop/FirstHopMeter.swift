@@ -28,7 +28,11 @@ package final class FirstHopMeter: Sendable {
     package init() {}
 
     /// Measures once; a train that is not answered may be followed by one of the other kind.
-    package func measure(_ target: FirstHopTarget, _ interrupt: Interrupt?) -> MeasurementOutcome {
+    ///
+    /// - Parameter traffic: Gets what the packets cost.
+    package func measure(
+        _ target: FirstHopTarget, _ interrupt: Interrupt?, countingIn traffic: TrafficCounter? = nil
+    ) -> MeasurementOutcome {
         var begun = Measurement(startedAt: .now())
         let route: DefaultRoute
         do throws(FileProblem) {
@@ -44,13 +48,13 @@ package final class FirstHopMeter: Sendable {
         }
         begun.details.append(MeasurementDetail("interface", .text(route.interface)))
         guard let gateway = route.gateway else {
-            return byHopLimit(begun, target, route, interrupt)
+            return byHopLimit(begun, target, route, interrupt, traffic)
         }
         begun.remoteAddress = gateway.host
         begun.details.append(MeasurementDetail("gateway", .text(gateway.host)))
         let method = known.withLock { $0?.gateway == gateway.host ? $0?.method : nil }
         if method == .hopLimit {
-            let outcome = byHopLimit(begun, target, route, interrupt)
+            let outcome = byHopLimit(begun, target, route, interrupt, traffic)
             note(gateway, .hopLimit, isAnswered: outcome.isAnswered)
             return outcome
         }
@@ -58,8 +62,9 @@ package final class FirstHopMeter: Sendable {
         let byEcho: MeasurementOutcome
         do throws(TransportError) {
             guard let socket = try EchoPermission.openSocket(route.family) else {
-                return byHopLimit(begun, target, route, interrupt)
+                return byHopLimit(begun, target, route, interrupt, traffic)
             }
+            socket.traffic = traffic
             var measurement = begun
             measurement.details.append(Self.detail(.echo))
             let received = try measurement.runICMPEcho(
@@ -71,7 +76,7 @@ package final class FirstHopMeter: Sendable {
             return begun.failed(error, in: .tcp)
         }
         // Silent so far: down, or one of those that do not answer echo requests.
-        let byHopLimit = byHopLimit(begun, target, route, interrupt)
+        let byHopLimit = byHopLimit(begun, target, route, interrupt, traffic)
         if byHopLimit.isAnswered {
             note(gateway, .hopLimit, isAnswered: true)
             return byHopLimit
@@ -81,12 +86,12 @@ package final class FirstHopMeter: Sendable {
 
     private func byHopLimit(
         _ begun: Measurement, _ target: FirstHopTarget, _ route: DefaultRoute,
-        _ interrupt: Interrupt?
+        _ interrupt: Interrupt?, _ traffic: TrafficCounter?
     ) -> MeasurementOutcome {
         var measurement = begun
         measurement.details.append(Self.detail(.hopLimit))
         do throws(TransportError) {
-            try measurement.runHopLimit(target, route, interrupt)
+            try measurement.runHopLimit(target, route, interrupt, traffic)
         } catch {
             return measurement.failed(error, in: .tcp)
         }
@@ -118,7 +123,8 @@ extension MeasurementOutcome {
 
 extension Measurement {
     fileprivate mutating func runHopLimit(
-        _ target: FirstHopTarget, _ route: DefaultRoute, _ interrupt: Interrupt?
+        _ target: FirstHopTarget, _ route: DefaultRoute, _ interrupt: Interrupt?,
+        _ traffic: TrafficCounter?
     ) throws(TransportError) {
         let configured = target.towards.flatMap { SocketAddress(literal: $0, port: 0) }
         let nowhere = SocketAddress(literal: HopLimitCarrier.nowhere(route.family), port: 0)
@@ -134,6 +140,7 @@ extension Measurement {
         let carrier = try HopLimitCarrier(
             towards: towards, from: source,
             payload: EchoPayload(size: train.payloadBytes, using: &generator))
+        carrier.socket.traffic = traffic
         var run = EchoRun(train)
         try run.run(over: carrier, gaps: train.gaps(using: &generator), interrupt)
         record(run, countsLoss: false)

@@ -194,7 +194,8 @@ extension Measurement {
         _ run: LoadedMeter.Run, _ load: TransferLoad.Result, idleMedian: Double?
     ) {
         note("failed_round_trips", run.failed)
-        guard load.failure == nil else { return }
+        // Without a load there are no round trips under it.
+        guard load.failure == nil, load.stall == nil else { return }
         // A load that was too short to have had a ramp was one as a whole.
         let ramp = load.series.steady?.ramp ?? load.series.duration
         let begin = load.began.advanced(by: ramp)
