@@ -1,0 +1,156 @@
+import LinkEmulation
+import OwnedThreads
+import ProbeCore
+import TargetServing
+import Telemetry
+import TestKit
+import Testing
+import Transport
+
+extension OnAnEmulatedLink {
+    @Suite struct HTTPProofTests {
+        /// Enough for a median.
+        private static let times = 9
+
+        /// Over TLS 1.3 (RFC 8446, section 2) one round trip, over TLS 1.2 (RFC 5246, section 7.3) two; what the two ends
+        /// compute meanwhile is what the handshake takes without delay.
+        @Test(arguments: [(TLSContext.Version.tls13, 1), (.tls12, 2)])
+        func `each stage of https takes its round trips`(
+            version: TLSContext.Version, handshakes: Int
+        ) async throws {
+            let folder = try makeTemporaryFolder()
+            defer { removeFolder(folder) }
+            let proven = try ProvenLink()
+            defer { proven.close() }
+            let host = proven.host
+            let authorityFile = "\(folder)/ca.pem"
+            try await proven.serve {
+                try Self.secureServer(host: host, folder, authorityFile, version)
+            }
+            let delay = 40.0
+            let roundTrip = 2 * delay
+            let url = "https://\(host):443/"
+            let near = try await proven.measure(
+                Self.times, times: url, authorityFile: authorityFile)
+            proven.link.set(Impairment(delay: .milliseconds(delay)))
+            let far = try await proven.measure(
+                Self.times, times: url, authorityFile: authorityFile)
+            #expect(abs(try far.median(.rtt) - roundTrip) < ProvenLink.tolerance)
+            let stages = [
+                (Metric.tcp, 1), (.tls, handshakes), (.ttfb, 1), (.total, handshakes + 2),
+            ]
+            for (metric, roundTrips) in stages {
+                let added = try far.median(metric) - near.median(metric)
+                let tolerance = ProvenLink.tolerance * Double(roundTrips + 2)
+                #expect(
+                    abs(added - Double(roundTrips) * roundTrip) < tolerance,
+                    "\(metric.sqlName): \(added) ms")
+                // Never less than the light takes.
+                #expect(try far.allSatisfy { try $0.value(metric) >= added - tolerance })
+            }
+            #expect(try far.allSatisfy { try $0.count("tls_round_trips") == handshakes })
+        }
+
+        @Test(arguments: [10.0, 40.0])
+        func `connecting and the first byte take a round trip each`(delay: Double) async throws {
+            let proven = try ProvenLink(Impairment(delay: .milliseconds(delay)))
+            defer { proven.close() }
+            let target = try await Self.target(proven)
+            let url = target.server.httpURL
+            let fast = try await proven.measure(Self.times, times: "\(url)/fast")
+            let waiting = 50.0
+            let slow = try await proven.measure(3, times: "\(url)/slow?ms=50")
+            let connecting = try await proven.measure(
+                Self.times, times: url.replacing("http:", with: "tcp:"))
+            let roundTrip = 2 * delay
+            let figures = [
+                ("tcp_ms", try fast.median(.tcp), roundTrip),
+                ("rtt_ms", try fast.median(.rtt), roundTrip),
+                ("ttfb_ms", try fast.median(.ttfb), roundTrip),
+                ("total_ms", try fast.median(.total), 2 * roundTrip),
+                ("ttfb_ms of a slow server", try slow.median(.ttfb), roundTrip + waiting),
+                ("tcp_ms alone", try connecting.median(.tcp), roundTrip),
+                ("rtt_ms alone", try connecting.median(.rtt), roundTrip),
+            ]
+            for (name, found, expected) in figures {
+                #expect(found >= expected - 0.1, "\(name)")
+                #expect(found < expected + 2 * ProvenLink.tolerance, "\(name): \(found) ms")
+            }
+        }
+
+        @Test func `a SYN that is lost takes its repetition's time, and gives no round-trip time`()
+            async throws
+        {
+            let proven = try ProvenLink(Impairment(delay: .milliseconds(5), loss: .all))
+            defer { proven.close() }
+            let target = try await Self.target(proven)
+            let healer = OwnedThread(name: "heal") {
+                _ = eventually { proven.link.counters(.aToB).lost == 1 }
+                proven.link.set(Impairment(delay: .milliseconds(5)))
+            }
+            defer { healer.join() }
+            let found = try await proven.measure(
+                target.server.httpURL.replacing("http:", with: "tcp:"))
+            // The first repetition comes after a second (RFC 6298, section 2).
+            #expect(try found.value(.tcp) >= 1000 + 10)
+            #expect(found.metrics[.rtt] == nil)
+            #expect(found.failure == nil)
+        }
+
+        @Test func `a body is never faster than the link`() async throws {
+            let rate: UInt64 = 20_000_000
+            let proven = try ProvenLink(Impairment(delay: .milliseconds(5), rate: rate))
+            defer { proven.close() }
+            let target = try await Self.target(proven)
+            let bytes = 1_000_000.0
+            let found = try await proven.measure("\(target.server.httpURL)/bytes/1000000")
+            let share = TransferProofTests.payloadShare
+            let most = Double(rate) / 1e6 * share
+            #expect(try found.value(.throughput) < most * 1.02)
+            // Slow start costs a few round trips at the beginning.
+            #expect(try found.value(.throughput) > most * 0.8)
+            #expect(try found.value(.total) > bytes * 8 / most / 1000)
+        }
+
+        static func target(_ proven: ProvenLink) async throws -> LinkedTarget {
+            let host = proven.host
+            return try await proven.serve { try LinkedTarget(host: host) }
+        }
+
+        private static func secureServer(
+            host: String, _ folder: String, _ authorityFile: String, _ version: TLSContext.Version
+        ) throws -> StreamServer {
+            let authority = try LocalAuthority()
+            try authority.writeCertificate(to: authorityFile)
+            let (certificateFile, keyFile) = ("\(folder)/server.pem", "\(folder)/server.key")
+            try authority.issue(for: [host], certificateFile: certificateFile, keyFile: keyFile)
+            let tls = try TLSContext.server(
+                certificateFile: certificateFile, keyFile: keyFile, versionMax: version,
+                applicationProtocol: .http1)
+            return try StreamServer(host: host, port: 443) { connection, patience in
+                try connection.acceptTLS(tls, patience)
+                var piece = [UInt8](repeating: 0, count: 4096)
+                // A request is written at once.
+                _ = try connection.read(into: &piece, patience)
+                let answer = Array("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n".utf8)
+                try connection.write(answer.span, patience)
+            }
+        }
+    }
+}
+
+/// A target server and the folder of its certificates.
+final class LinkedTarget: Sendable {
+    let server: TargetServer
+    private let folder: String
+
+    init(host: String) throws {
+        folder = try makeTemporaryFolder()
+        server = try TargetServer(folder: folder, host: host)
+    }
+
+    deinit {
+        server.stop()
+        removeFolder(folder)
+    }
+}
