@@ -8,7 +8,7 @@ import Transport
 extension OnAnEmulatedLink {
     @Suite struct DNSProofTests {
         /// Enough for a median.
-        private static let times = 9
+        private static let times = 7
 
         /// How many round trips a question takes: over UDP one, over TCP a handshake more, and all of them when the
         /// answer over UDP is cut short.
@@ -36,7 +36,7 @@ extension OnAnEmulatedLink {
             defer { proven.close() }
             try await Self.serve(proven)
             let found = try await proven.measure(
-                40, times: "dns://\(proven.host)/example.test", timeout: .milliseconds(150))
+                30, times: "dns://\(proven.host)/example.test", timeout: .milliseconds(100))
             var out = RandomProcesses(seed: proven.seed).loss
             var back = RandomProcesses(seed: ~proven.seed).loss
             for (number, measurement) in found.enumerated() {

@@ -57,7 +57,7 @@ extension OnAnEmulatedLink {
             try await proven.serve { try DatagramServer(host: host, port: Self.port) }
             let count = 1000
             let found = try await proven.measure(
-                "\(address(proven, carrier)) count=\(count) gap=2ms wait=500ms")
+                "\(address(proven, carrier)) count=\(count) gap=1ms wait=500ms")
             let lost = lostPackets(of: count, loss, seed: proven.seed)
             let seen = try counted(found, proven)
             #expect(seen == .init(sent: count, lost: lost.count), "seed \(proven.seed)")
@@ -94,7 +94,7 @@ extension OnAnEmulatedLink {
             defer { proven.close() }
             let host = proven.host
             try await proven.serve { try DatagramServer(host: host, port: Self.port) }
-            let found = try await proven.measure("\(address(proven, carrier)) count=500 gap=2ms")
+            let found = try await proven.measure("\(address(proven, carrier)) count=500 gap=1ms")
             let copies =
                 proven.link.counters(.aToB).duplicated + proven.link.counters(.bToA).duplicated
             #expect(copies > 40)
@@ -115,7 +115,7 @@ extension OnAnEmulatedLink {
                     delay: delay,
                     reordering: .init(probability: 0.1, extraDelay: .milliseconds(15))),
                 direction)
-            let found = try await proven.measure("icmp://\(proven.host) count=500 gap=2ms")
+            let found = try await proven.measure("icmp://\(proven.host) count=500 gap=1ms")
             let reordered = proven.link.counters(direction).reordered
             #expect(reordered > 20)
             #expect(
@@ -133,7 +133,7 @@ extension OnAnEmulatedLink {
                     reordering: .init(probability: 0.05, extraDelay: .milliseconds(10))))
             defer { proven.close() }
             let found = try await proven.measure(
-                "icmp://\(proven.host) count=500 gap=2ms wait=500ms")
+                "icmp://\(proven.host) count=500 gap=1ms wait=500ms")
             let answers = try ["received", "late", "duplicates"].map { try found.count($0) }
             #expect(
                 answers.reduce(0, +) == Int(proven.link.counters(.bToA).delivered),
@@ -148,7 +148,7 @@ extension OnAnEmulatedLink {
         func `jitter is the mean difference of neighbours that the link sets`(
             directions: [EmulatedLink.Direction], share: Double
         ) async throws {
-            let (delay, width, count) = (10.0, 6.0, 200)
+            let (delay, width, count) = (10.0, 6.0, 150)
             let proven = try ProvenLink()
             defer { proven.close() }
             for direction in EmulatedLink.Direction.allCases {
@@ -161,7 +161,7 @@ extension OnAnEmulatedLink {
             }
             // Further apart than the jitter is wide, so that each packet has the whole of it.
             let found = try await proven.measure(
-                "icmp://\(proven.host) count=\(count) spacing=periodic gap=15ms")
+                "icmp://\(proven.host) count=\(count) spacing=periodic gap=13ms")
             var roundTrips = [Double](repeating: 2 * delay, count: count)
             for direction in directions {
                 var random = RandomProcesses(seed: proven.seed(of: direction))

@@ -114,6 +114,13 @@ extension Measurement {
         }
     }
 
+    func text(_ name: String) throws -> String {
+        guard case .text(let value) = try detail(name) else {
+            throw NotMeasured(reason: "\(name) is no text")
+        }
+        return value
+    }
+
     func count(_ name: String) throws -> Int {
         guard case .integer(let value) = try detail(name) else {
             throw NotMeasured(reason: "\(name) is no count")
