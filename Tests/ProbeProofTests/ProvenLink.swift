@@ -17,8 +17,10 @@ struct OnAnEmulatedLink {}
 ///
 /// Everything runs before ordinary threads: what is compared is the probe with the link, not with a busy machine.
 final class ProvenLink: Sendable {
-    /// How far a median may be from what the link sets, milliseconds, for both directions together.
-    static let tolerance = 1.0
+    /// How much later than the link sets a median may be, milliseconds, for a round trip.
+    static let lateness = 1.0
+
+    private static let settlingPackets = 20
 
     let link: EmulatedLink
     let seed: UInt64
@@ -60,6 +62,17 @@ final class ProvenLink: Sendable {
         }
     }
 
+    /// Waits until `target` answers: a kernel does not from the first moment on that it has an IPv6 address.
+    ///
+    /// - Returns: How many packets that has taken.
+    func settle(_ target: String) async throws -> Int {
+        for _ in 0..<Self.settlingPackets {
+            let found = try await measure("\(target) count=1 wait=200ms")
+            if found.failure == nil { break }
+        }
+        return Int(link.counters(.aToB).arrived)
+    }
+
     /// Makes a server at end B, all of whose threads begin there, and keeps it until ``close()``.
     @discardableResult
     func serve<Server: Sendable>(
@@ -83,7 +96,19 @@ final class ProvenLink: Sendable {
                 resolver: resolver, tls: try TLSContext.client(authorityFile: authorityFile)),
             timeout: timeout, bodyBytesMax: 16 << 20, userAgent: "test")
         switch meters.measure(try Target(target)) {
-        case .measured(let measurement): return measurement
+        case .measured(let measurement):
+            print(
+                "PROOF", target,
+                Metric.allCases.compactMap { m in
+                    measurement.metrics[m].map { "\(m.sqlName)=\($0.inUnit)" }
+                }.joined(separator: " "),
+                measurement.details.filter {
+                    [
+                        "retransmitted_pct", "ramp_ms", "timed_by_process", "has_settled",
+                        "overall_mbps", "rtt_min_ms", "late",
+                    ].contains($0.name)
+                }.map { "\($0.name)=\($0.value.text)" }.joined(separator: " "))
+            return measurement
         case .notMeasured(let reason): throw NotMeasured(reason: reason)
         }
     }
@@ -139,16 +164,16 @@ extension Measurement {
 extension [Measurement] {
     /// The median of a metric that all have.
     func median(_ metric: Metric) throws -> Double {
-        try map { try $0.value(metric) }.median
+        try map { try $0.value(metric) }.lowerMedian
     }
 }
 
 extension [Double] {
     var mean: Double { reduce(0, +) / Double(count) }
 
-    var median: Double {
-        let sorted = sorted()
-        return sorted[count / 2]
+    /// As the probe has it: the value of rank ⌈n/2⌉.
+    var lowerMedian: Double {
+        sorted()[(count - 1) / 2]
     }
 
     /// The mean absolute difference of neighbours, which is what the probe calls jitter.
