@@ -69,7 +69,7 @@ extension OnAnEmulatedLink {
             try await proven.serve { try DatagramServer(host: host, port: Self.port) }
             let count = 1000
             let found = try await proven.measure(
-                "\(address(proven, carrier)) count=\(count) gap=1ms wait=500ms")
+                "\(address(proven, carrier)) count=\(count) gap=1ms wait=300ms")
             let lost = lostPackets(of: count, loss, seed: proven.seed)
             let seen = try counted(found, proven)
             #expect(seen == .init(sent: count, lost: lost.count), "seed \(proven.seed)")
@@ -157,7 +157,7 @@ extension OnAnEmulatedLink {
                     reordering: .init(probability: 0.05, extraDelay: .milliseconds(10))))
             defer { proven.close() }
             let found = try await proven.measure(
-                "icmp://\(proven.host) count=500 gap=1ms wait=500ms")
+                "icmp://\(proven.host) count=500 gap=1ms wait=300ms")
             let answers = try ["received", "late", "duplicates"].map { try found.count($0) }
             #expect(
                 answers.reduce(0, +) == Int(proven.link.counters(.bToA).delivered),

@@ -15,7 +15,7 @@ struct RoundTripProbe: Sendable {
         let connected: MonotonicInstant
         /// The time of the TCP handshake.
         let tcp: Duration
-        /// The kernel's round-trip time of that handshake; nil when the SYN was repeated.
+        /// The kernel's round-trip time of that handshake; nil when the SYN was repeated without time stamps.
         let roundTrip: Duration?
         /// The time of the TLS handshake by its number of round trips; nil without TLS.
         let tlsRoundTrip: Duration?
