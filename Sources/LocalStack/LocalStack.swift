@@ -194,7 +194,8 @@ package final class LocalStack {
                 arguments: [
                     "--client-id", client, "--ingest-url", "http://\(api)",
                     "--token-file", folder.tokenFile, "--state-dir", folder.state(of: client),
-                    "--ca-file", target.authorityFile, "--interval", "\(settings.intervalSeconds)s",
+                    "--ca-file", target.authorityFile, "--no-first-hop", "--interval",
+                    "\(settings.intervalSeconds)s",
                     "--network-type", "loopback", "--region", "local",
                 ] + (local + settings.targets).flatMap { ["--target", $0] },
                 environment: [:])

@@ -14,11 +14,26 @@ package final class OwnedThread: Sendable {
 
     /// Starts a thread that runs `body` once.
     ///
-    /// Traps when the system refuses a thread: nothing useful is left to do then, and every
-    /// program of ours starts its few threads at its own start.
+    /// Traps when the system refuses a thread: nothing useful is left to do then. It is for the few threads
+    /// that a program starts at its own start; see ``init(ifPossible:_:)``.
     package init(name: String, _ body: @escaping @Sendable () -> Void) {
         self.name = name
-        let start = unsafe Unmanaged.passRetained(Start(name: name, body: body)).toOpaque()
+        guard let handle = Self.start(Start(name: name, body: body)) else {
+            preconditionFailure("cannot start thread \(name)")
+        }
+        self.handle = handle
+    }
+
+    /// Starts a thread that runs `body` once; nil when the system refuses one, as it does where the number of
+    /// threads is limited (`pids.max` of cgroups, `ulimit -u`).
+    package init?(ifPossible name: String, _ body: @escaping @Sendable () -> Void) {
+        guard let handle = Self.start(Start(name: name, body: body)) else { return nil }
+        self.name = name
+        self.handle = handle
+    }
+
+    private static func start(_ start: Start) -> pthread_t? {
+        let retained = unsafe Unmanaged.passRetained(start)
         var handle = pthread_t()
         let status = unsafe pthread_create(
             &handle, nil,
@@ -28,9 +43,9 @@ package final class OwnedThread: Sendable {
                 nameCallingThread(start.name)
                 start.body()
                 return nil
-            }, start)
-        precondition(status == 0, "cannot start thread \(name): error \(status)")
-        self.handle = handle
+            }, unsafe retained.toOpaque())
+        if status != 0 { unsafe retained.release() }
+        return status == 0 ? handle : nil
     }
 
     /// Waits until the body has returned. Later calls return at once.

@@ -25,6 +25,6 @@ struct Migration: Sendable {
     static let all = [
         migration0001Aggregates, migration0002Progress, migration0003Fleet, migration0004Recovery,
         migration0005DeadLetters, migration0006Sketches, migration0007Roles,
-        migration0008Rollups, migration0009Views,
+        migration0008Rollups, migration0009Views, migration0010ClockSign,
     ]
 }

@@ -126,10 +126,14 @@ package final class Resolver: Sendable {
             if idleThreads <= state.waiting.count, state.threads.count < threadsMax {
                 let shared = self.state
                 let index = state.threads.count
-                state.threads.append(
-                    OwnedThread(name: "resolver-\(index)") { [ask] in
-                        Self.serve(shared, index, ask)
-                    })
+                let thread = OwnedThread(ifPossible: "resolver-\(index)") { [ask] in
+                    Self.serve(shared, index, ask)
+                }
+                // One that is there gets to it later; without any, nobody would.
+                guard thread != nil || !state.threads.isEmpty else {
+                    throw TransportError(.system, "looking up \(lookup.host): \(noThread)")
+                }
+                if let thread { state.threads.append(thread) }
             }
             state.waiting.append(lookup)
         }
@@ -200,3 +204,6 @@ package final class Resolver: Sendable {
         return .success(Answer(addresses: addresses, started: started, finished: finished))
     }
 }
+
+/// What is said when the system refuses a thread.
+package let noThread = "the system gives no more threads; raise its limit (pids, ulimit -u)"

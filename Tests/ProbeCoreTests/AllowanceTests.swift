@@ -31,6 +31,16 @@ import Transport
         #expect(changed.left(at: moment(0)) == 250)
     }
 
+    @Test func `a later one goes on where an earlier one ended`() {
+        var allowance = Allowance(60, per: .seconds(60), now: moment(0))
+        allowance.resume(left: -30, after: .seconds(40))
+        #expect(allowance.left(at: moment(0)) == 10)
+        allowance.resume(left: 50, after: .seconds(86_400))
+        #expect(allowance.left(at: moment(0)) == 60)
+        allowance.resume(left: 50, after: .seconds(-5))
+        #expect(allowance.left(at: moment(0)) == 50)
+    }
+
     @Test func `a clock that stands still gives nothing`() {
         var allowance = Allowance(60, per: .seconds(60), now: moment(100))
         allowance.spend(60)

@@ -19,7 +19,7 @@ import Transport
         private let resolver = Resolver()
         private let thread: OwnedThread
 
-        init(_ plan: MeasurementPlan) throws {
+        init(_ plan: MeasurementPlan, trafficFolder: String? = nil) throws {
             folder = try makeTemporaryFolder()
             spool = try Spool(stateFolder: folder, logger: silentLogger)
             let session = UniqueID(high: 1, low: 2)
@@ -31,6 +31,7 @@ import Transport
                 counters: counters, logger: silentLogger)
             let conductor = try Conductor(
                 plan, client: "client", runner: runner, suppression: suppression,
+                trafficFile: trafficFolder.map { TrafficFile(stateFolder: $0) },
                 counters: counters)
             self.conductor = conductor
             thread = OwnedThread(name: "conductor") { conductor.run() }
@@ -128,6 +129,20 @@ import Transport
         #expect(rig.stop { rig.counters.measurementsSucceeded.total >= before + 5 })
         #expect(rig.counters.bytesMeasured.total <= 1 << 20)
         #expect(rig.counters.bytesMeasured.total >= 900_000)
+    }
+
+    @Test func `a restart does not give the day's traffic back`() throws {
+        let target = try LocalTarget()
+        let folder = try OwnFolder()
+        defer { target.stop() }
+        var plan = try plan("\(target.httpURL)/bytes/300000 name=large")
+        plan.trafficBytesPerDay = 1 << 20
+        let first = try Rig(plan, trafficFolder: folder.path)
+        #expect(first.stop { first.counters.slotsSkipped(.traffic) >= 2 })
+        #expect(first.counters.measurementsSucceeded.total >= 2)
+        let second = try Rig(plan, trafficFolder: folder.path)
+        #expect(second.stop { second.counters.slotsSkipped(.traffic) >= 3 })
+        #expect(second.counters.measurementsSucceeded.total <= 1)
     }
 
     @Test func `another plan takes the place of the first without a pause`() throws {

@@ -155,6 +155,7 @@ import Windowing
                 "f491db2d2bfd2564", "0aa68cd6cd77062b", "6d3b8ed197e47836", "feb9b408f6518560",
                 "3a7d070291273514", "79659736881d8764",
                 "be366dcbb3f9415c", "fcaf397aa57b84ea", "ebafb7ef48b0300c",
+                "4ee0f0a268e9d247",
             ])
     }
 

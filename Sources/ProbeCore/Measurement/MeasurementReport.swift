@@ -41,7 +41,8 @@ extension MeasurementDetail.Value {
         case .integer(let number): "\(number)"
         case .number(let number): decimal(number)
         case .boolean(let isTrue): isTrue ? "yes" : "no"
-        case .integers(let numbers): numbers.map { "\($0)" }.joined(separator: ", ")
+        case .integers(let numbers):
+            numbers.isEmpty ? "none" : numbers.map { "\($0)" }.joined(separator: ", ")
         }
     }
 }

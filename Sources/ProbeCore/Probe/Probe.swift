@@ -71,7 +71,8 @@ package final class Probe: Service {
                         clientID: clientID, session: session, resolver: ResolverAddress(),
                         spool: spool, clock: clock),
                     counters: counters, logger: logger),
-                suppression: suppression, counters: counters)
+                suppression: suppression, trafficFile: TrafficFile(stateFolder: stateFolder),
+                counters: counters)
         } catch {
             throw ProbeError(error.message)
         }

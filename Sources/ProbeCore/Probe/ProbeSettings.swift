@@ -4,7 +4,10 @@ package import ServiceKit
 package enum ProbeSettings {
     /// All settings of `probe`.
     package static let all =
-        [target, ingestURL, tokenFile, token, clientID, stateDirectory, interval, schedule]
+        [
+            target, ingestURL, tokenFile, token, clientID, stateDirectory, firstHop, interval,
+            schedule,
+        ]
         + measuring
         + [
             maxInFlight, trafficPerDay, maxCPUPercent, quietHours, spoolMaxBytes, spoolMaxAge,
@@ -46,6 +49,13 @@ package enum ProbeSettings {
         help: "Folder for what must outlive the probe, such as events that wait for delivery; each"
             + " probe needs one of its own. Default: /var/lib/qoe-probe for root,"
             + " else $XDG_STATE_HOME/qoe-probe or ~/.local/state/qoe-probe.")
+
+    static let firstHop = Setting(
+        "first-hop", .boolean, default: "true", isReloadable: true,
+        help:
+            "Whether the default gateway is measured too, as the target 'first-hop': it tells a bad"
+            + " network on this side from a bad target. To choose how, give the target yourself, such"
+            + " as 'first-hop count=20 interval=1m'.")
 
     static let interval = Setting(
         "interval", .durationIn(.milliseconds(100)...(.seconds(86400))), default: "10s",

@@ -28,6 +28,11 @@ package struct Allowance: Sendable {
         return available
     }
 
+    /// Goes on with what an earlier one had left, `elapsed` ago.
+    package mutating func resume(left: Double, after elapsed: Duration) {
+        available = min(amount, left + max(0, elapsed / span) * amount)
+    }
+
     /// Takes `spent` away.
     package mutating func spend(_ spent: Double) {
         available -= spent

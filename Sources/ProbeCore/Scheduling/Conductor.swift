@@ -24,6 +24,7 @@ final class Conductor: Sendable {
     private let runner: MeasurementRunner
     private let suppression: Suppression
     private let counters: ProbeCounters
+    private let trafficFile: TrafficFile?
     private let inbox: Monitor<Inbox>
 
     /// How long a transfer waits for the end of what is under way, which its timeout bounds by minutes.
@@ -32,8 +33,9 @@ final class Conductor: Sendable {
     /// - Throws: ``Transport/TransportError`` when the system has no descriptors left.
     init(
         _ plan: MeasurementPlan, client: Name, runner: MeasurementRunner, suppression: Suppression,
-        counters: ProbeCounters
+        trafficFile: TrafficFile? = nil, counters: ProbeCounters
     ) throws(TransportError) {
+        self.trafficFile = trafficFile
         self.client = client
         self.runner = runner
         self.suppression = suppression
@@ -68,7 +70,7 @@ final class Conductor: Sendable {
 
     /// Measures until ``stop()``; returns when the last measurement has ended.
     func run() {
-        var course = Course()
+        var course = Course(usage: Usage(file: trafficFile))
         while true {
             let wake = inbox.wait(until: course.wake) { state -> Inbox? in
                 let isNews =
@@ -84,19 +86,25 @@ final class Conductor: Sendable {
             if let wake {
                 if wake.isStopped { break }
                 if let plan = wake.newPlan { course.adopt(plan, client: client) }
-                for (target, bytes) in wake.spent { course.usage.spend(bytes, on: target) }
+                for (target, bytes) in wake.spent {
+                    course.usage.spend(bytes, on: target, now: .now())
+                }
             }
             beginWaitingTransfer(&course)
             beginDue(&course)
         }
         pool.shutDown()
+        for (target, bytes) in inbox.withLock({ $0.spent }) {
+            course.usage.spend(bytes, on: target, now: .now())
+        }
+        course.usage.keep(now: .now())
     }
 
     /// What the conducting thread knows.
     private struct Course {
         var plan = MeasurementPlan(targets: [])
         var schedule: Schedule?
-        var usage = Usage()
+        var usage: Usage
         /// Transfers that are due, each target at most once.
         var waiting: [(target: Target, since: MonotonicInstant)] = []
         var isTransferring = false
@@ -137,7 +145,8 @@ final class Conductor: Sendable {
                 }
             } else if !begin(target, course) {
                 counters.skip(.busy)
-                counters.lastError = "too many measurements at once; raise --max-in-flight"
+                counters.lastError =
+                    "too many measurements at once; raise --max-in-flight, or the limit of threads"
             }
         }
     }

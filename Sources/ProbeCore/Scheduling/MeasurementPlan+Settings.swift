@@ -10,6 +10,11 @@ extension MeasurementPlan {
                 problems.append(settings.problem("target", "\(error)"))
             }
         }
+        if settings.boolean("first-hop"), !targets.contains(where: { $0.name == Self.firstHop }),
+            let target = try? Target("\(Self.firstHop) count=5")
+        {
+            targets.append(target)
+        }
         // Twice the same name would be measured twice and counted as one.
         if Set(targets.map(\.name)).count < targets.count {
             problems.append(settings.problem("target", "names a target twice"))
@@ -38,6 +43,8 @@ extension MeasurementPlan {
         }
         context.asn = settings.optionalInteger("asn").flatMap { UInt32(exactly: $0) }
     }
+
+    private static let firstHop: Name = "first-hop"
 
     private typealias ContextMember = any WritableKeyPath<NetworkContext, Name?> & Sendable
 

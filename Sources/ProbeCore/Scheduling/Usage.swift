@@ -9,16 +9,24 @@ struct Usage {
     private var cpuTime = ProcessUsage.cpuTime()
     /// What the last measurement of a target took, bytes.
     private var lastTraffic: [Target: Int] = [:]
+    /// Nil keeps nothing.
+    private let file: TrafficFile?
+    private var keptAt: MonotonicInstant?
 
     private static let day = Duration.seconds(86_400)
     /// Over how long CPU is averaged: one transfer at full speed fits in, steady excess does not.
     private static let cpuSpan = Duration.seconds(300)
+    /// The time between two notes of the traffic that is left; after a transfer it is noted at once.
+    private static let keepEvery = Duration.seconds(60)
+
+    init(file: TrafficFile? = nil) {
+        self.file = file
+    }
 
     /// Takes the bounds of a new plan; what was used stays used.
     mutating func adopt(_ plan: MeasurementPlan, now: MonotonicInstant) {
         traffic = plan.trafficBytesPerDay.map { bytes in
-            traffic?.changed(to: Double(bytes), per: Self.day)
-                ?? Allowance(Double(bytes), per: Self.day, now: now)
+            traffic?.changed(to: Double(bytes), per: Self.day) ?? kept(Double(bytes), now: now)
         }
         cpu = plan.cpuPercentMax.map { percent in
             let seconds = percent / 100 * Self.cpuSpan.inSeconds
@@ -30,9 +38,30 @@ struct Usage {
     }
 
     /// Notes what a measurement took.
-    mutating func spend(_ bytes: Int, on target: Target) {
+    mutating func spend(_ bytes: Int, on target: Target, now: MonotonicInstant) {
         lastTraffic[target] = bytes
+        guard traffic != nil else { return }
         traffic?.spend(Double(bytes))
+        let isDue = keptAt.map { now.since($0) >= Self.keepEvery } ?? true
+        if isDue || target.fillsLink { keep(now: now) }
+    }
+
+    /// Notes what is left of the traffic, for the next run.
+    mutating func keep(now: MonotonicInstant) {
+        guard let file, let left = traffic?.left(at: now) else { return }
+        file.write(left: left, at: WallClock.nowMilliseconds())
+        keptAt = now
+    }
+
+    /// A full allowance, or what an earlier run left of it.
+    private func kept(_ bytes: Double, now: MonotonicInstant) -> Allowance {
+        var allowance = Allowance(bytes, per: Self.day, now: now)
+        if let (left, at) = file?.read() {
+            // A wall clock that was set back gives nothing back, one that was set ahead a day's at most.
+            let elapsed = max(0, WallClock.nowMilliseconds() &- at)
+            allowance.resume(left: left, after: .milliseconds(elapsed))
+        }
+        return allowance
     }
 
     /// Why `target` cannot be measured at `now`; nil when it can.

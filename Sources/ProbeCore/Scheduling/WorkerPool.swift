@@ -20,14 +20,18 @@ package final class WorkerPool: Sendable {
 
     package init() {}
 
-    /// Runs `work` on a thread of the pool; false, and nothing is run, when `threadsMax` are busy.
+    /// Runs `work` on a thread of the pool; false, and nothing is run, when `threadsMax` are busy, or
+    /// the system has no thread for it.
     package func run(atMost threadsMax: Int, _ work: @escaping Work) -> Bool {
         state.update { state in
             guard !state.isStopped, state.busy < threadsMax else { return false }
             if state.threads.count == state.busy {
                 let shared = self.state
-                state.threads.append(
-                    OwnedThread(name: "measure-\(state.threads.count)") { Self.serve(shared) })
+                let name = "measure-\(state.threads.count)"
+                guard let thread = OwnedThread(ifPossible: name, { Self.serve(shared) }) else {
+                    return false
+                }
+                state.threads.append(thread)
             }
             state.busy += 1
             state.handedOver.append(work)

@@ -28,7 +28,7 @@ package struct Target: Sendable, Hashable {
     package let method: Method
     /// The time between two measurements; nil for the probe's own.
     package let interval: Duration?
-    /// The longest that one measurement may take; nil for the probe's own.
+    /// The longest that one measurement may take, of a train of packets its lookup; nil for the probe's own.
     package let timeout: Duration?
     /// How its measurements lie in time; nil for the probe's own.
     package let spacing: Schedule.Spacing?

@@ -36,9 +36,10 @@ struct DNSExchange {
     }
 
     mutating func run(_ patience: Patience) throws(Failure) {
-        let started = MonotonicInstant.now()
+        var started = MonotonicInstant.now()
         if wanted == .udp {
-            let (reply, duration) = try askOverUDP(patience)
+            let (reply, sent, duration) = try askOverUDP(patience)
+            started = sent
             if !reply.isTruncated {
                 answer = reply
                 self.duration = duration
@@ -59,7 +60,7 @@ struct DNSExchange {
 
     private mutating func askOverUDP(
         _ patience: Patience
-    ) throws(Failure) -> (DNSAnswer, Duration) {
+    ) throws(Failure) -> (DNSAnswer, sent: MonotonicInstant, Duration) {
         let id = Self.randomID()
         let (packet, sent): (Datagram, MonotonicInstant)
         do throws(TransportError) {
@@ -72,7 +73,7 @@ struct DNSExchange {
         }
         let end = packet.arrival.instant
         let duration = (end >= sent ? end : packet.arrival.readAt).since(sent)
-        return (try read(packet.bytes, id: id), duration)
+        return (try read(packet.bytes, id: id), sent, duration)
     }
 
     /// Sends the question and waits for the packet that answers it.

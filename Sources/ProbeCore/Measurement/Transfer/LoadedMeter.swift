@@ -119,16 +119,8 @@ package struct LoadedMeter: Sendable {
     ) throws(TransportError) -> Run {
         let over = try Interrupt()
         let shared = Monitor(Run())
-        let loading = OwnedThread(name: "load") {
-            let result = load(target, patience) { shared.update { $0.hasBegun = true } }
-            shared.update { run in
-                run.load = result
-                run.isOver = true
-            }
-            over.trigger()
-        }
-        let probing = (0..<Self.threads).map { index in
-            OwnedThread(name: "round-trips-\(index)") {
+        var threads = (0..<Self.threads).map { index in
+            OwnedThread(ifPossible: "round-trips-\(index)") {
                 let begins = shared.wait(until: nil) { run -> Bool? in
                     run.isOver ? false : run.hasBegun ? true : nil
                 }
@@ -139,8 +131,21 @@ package struct LoadedMeter: Sendable {
                     probe, at: address, Patience(until: patience.deadline, interrupt: over), shared)
             }
         }
-        loading.join()
-        for thread in probing { thread.join() }
+        if !threads.contains(where: { $0 == nil }) {
+            threads.append(
+                OwnedThread(ifPossible: "load") {
+                    let result = load(target, patience) { shared.update { $0.hasBegun = true } }
+                    shared.update { run in
+                        run.load = result
+                        run.isOver = true
+                    }
+                    over.trigger()
+                })
+        }
+        let started = threads.compactMap(\.self)
+        if started.count < threads.count { shared.update { $0.isOver = true } }
+        for thread in started { thread.join() }
+        guard started.count == Self.threads + 1 else { throw TransportError(.system, noThread) }
         return shared.withLock { $0 }
     }
 
