@@ -9,6 +9,7 @@
 #   make mutants breaks the code on purpose, and expects the tests to notice
 #   make fuzz    INPUTS=10000000 SEED=1: everything that reads foreign bytes, with the address sanitizer
 #   make bench   speed and memory as ratios against baselines of the same run
+#   make agreement PAIRS=200: the probe's figures beside those of curl, dig, ping and iperf3; needs root
 #   make document-sql  puts the answers of today into docs/sql.md
 #   make format  rewrite the sources in the project's format
 
@@ -21,8 +22,9 @@ SEEDS ?= 20
 MINUTES ?= 10
 FAULTS ?= all
 INPUTS ?= 10000000
+PAIRS ?= 200
 
-.PHONY: run build test simulate chaos crashpoints offline mutants fuzz check format bench document-sql dependencies clean
+.PHONY: run build test simulate chaos crashpoints offline mutants fuzz check format bench agreement document-sql dependencies clean
 
 run: dependencies
 	swift build -c release
@@ -75,6 +77,10 @@ bench: dependencies
 	swift build -c release --product aggregator
 	swift build -c release --product ingest
 	swift run -c release benchmarks $(BENCH_ARGS)
+
+agreement: dependencies
+	swift build -c release --product probe
+	Scripts/probe-agreement --pairs $(PAIRS)
 
 document-sql: dependencies
 	swift build --build-tests

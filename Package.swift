@@ -286,6 +286,14 @@ let package = Package(
                 "Gzip", "OwnedThreads", "PrivateServers", "ServiceKit", "TargetServing",
                 "Telemetry", "TestKit", "Transport", "probe", .logging,
             ]),
+        // What the probe measures on a link against what is set there.
+        .testTarget(
+            name: "ProbeProofTests",
+            dependencies: [
+                "LinkEmulation", "OwnedThreads", "ProbeCore", "TargetServing", "Telemetry",
+                "TestKit", "Transport",
+            ],
+            swiftSettings: strict),
     ],
     cxxLanguageStandard: .cxx17
 )
