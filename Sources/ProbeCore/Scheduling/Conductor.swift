@@ -42,7 +42,8 @@ final class Conductor: Sendable {
         self.counters = counters
         pool = WorkerPool()
         inbox = Monitor(Inbox(newPlan: plan, interrupt: try Interrupt()))
-        suppression.onChange { [inbox] isActive in
+        suppression.onChange { [inbox, logger = runner.logger] isActive in
+            logger.notice(isActive ? "told to measure nothing" : "told to measure again")
             inbox.update { state in
                 state.isWoken = true
                 guard isActive, !state.isStopped, let fresh = try? Interrupt() else { return }
