@@ -1,0 +1,2 @@
+import Deployment
+import Testing
