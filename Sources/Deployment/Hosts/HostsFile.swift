@@ -14,7 +14,8 @@ struct HostsFile {
     private static let lineMax = 10_000
 
     init(_ text: String) {
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        // By bytes: as characters, a line's end and a mark can hide in what they stand beside.
+        let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         if lines.count > Self.lineMax {
             problems.append(
                 HostsProblem(
@@ -22,9 +23,9 @@ struct HostsFile {
             return
         }
         for (index, line) in lines.enumerated() {
-            let meaning = line.prefix { $0 != "#" }
-            let words = meaning.split { $0 == " " || $0 == "\t" || $0 == "\r" || $0 == "\r\n" }
-                .map(String.init)
+            let words = line.prefix { $0 != UInt8(ascii: "#") }
+                .split { [UInt8(ascii: " "), UInt8(ascii: "\t"), UInt8(ascii: "\r")].contains($0) }
+                .map { String(Substring($0)) }
             if let first = words.first { read(first, Array(words.dropFirst()), at: index + 1) }
         }
     }
@@ -49,7 +50,7 @@ struct HostsFile {
                 complain(
                     line,
                     "\(Self.quoted(name)) is not a host name: letters, digits, hyphens and points, "
-                        + "at most 63 characters between points")
+                        + "at most 63 characters between points, not all digits at the end")
             }
         }
         if !good.isEmpty { entries.append(Entry(line: line, address: address, names: good)) }
@@ -59,11 +60,12 @@ struct HostsFile {
         problems.append(HostsProblem(line: line, message))
     }
 
-    /// RFC 1123, section 2.1, and underscores, which some networks have.
+    /// RFC 1123, section 2.1, with underscores, which some networks have; and not to be mistaken for an address.
     private static func isHostName(_ name: String) -> Bool {
         let labels = name.utf8.split(
             separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        return name.utf8.count <= 253
+        let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+        return name.utf8.count <= 253 && labels.last?.allSatisfy(digits.contains) == false
             && labels.allSatisfy { label in
                 (1...63).contains(label.count)
                     && label.first != UInt8(ascii: "-") && label.last != UInt8(ascii: "-")

@@ -96,8 +96,8 @@ struct Reading {
                 problems.append(
                     HostsProblem(
                         line: entry.line,
-                        "no role is called \(name): \(advice) A machine that is not of the installation "
-                            + "needs another name here"))
+                        "no role is called \(name): \(advice) (what is none of ours needs another name)"
+                    ))
             case .service(let service):
                 if let place = places[service], place.address != entry.address {
                     problems.append(

@@ -23,8 +23,15 @@ struct CertificateFolder {
     }
 
     func readAuthority() throws -> LocalAuthority {
-        let authority = try LocalAuthority(
-            certificateFile: authorityFile, keyFile: authorityKeyFile)
+        let authority: LocalAuthority
+        do throws(TransportError) {
+            authority = try LocalAuthority(
+                certificateFile: authorityFile, keyFile: authorityKeyFile)
+        } catch {
+            throw CommandFailure(
+                "the authority in \(path) cannot be used: \(error.message); put its ca.pem and ca.key back "
+                    + "from a copy, or begin anew in another folder")
+        }
         if let end = authority.expiresAtSeconds, end <= Self.nowSeconds {
             throw CommandFailure(
                 "the authority \(authorityFile) has expired; make a new one with qoectl certs init in "
@@ -62,7 +69,11 @@ struct CertificateFolder {
                     certificateFile: "\(folder)/cert.pem", keyFile: "\(folder)/key.pem")
                 made.append(Made(request: request, reason: reason))
             }
-            try authority.writeCertificate(to: "\(folder)/ca.pem")
+            // What is right stays untouched: a second run changes nothing.
+            let files = FileManager.default
+            if !files.contentsEqual(atPath: authorityFile, andPath: "\(folder)/ca.pem") {
+                try authority.writeCertificate(to: "\(folder)/ca.pem")
+            }
         }
         return made
     }

@@ -77,7 +77,15 @@ struct PrintFirewall: ParsableCommand {
                 ])
             }
         }
+        let hasOperator = inventory.services.contains { $0.role == .operator }
         return table.lines
+            + (hasOperator
+                ? []
+                : [
+                    "",
+                    "People reach what is open to nobody by ssh -L; a machine named operator in the hosts "
+                        + "file may reach it.",
+                ])
     }
 }
 
