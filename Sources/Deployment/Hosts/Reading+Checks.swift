@@ -85,8 +85,8 @@ extension Reading {
         case 2, 4:
             problems.append(
                 HostsProblem(
-                    "\(count) NATS nodes survive the loss of \(count / 2 - 1), as \(count - 1) do, and have one more to "
-                        + "lose: more than half must be there; name 1, 3 or 5"))
+                    "\(count) NATS nodes go on without \(count / 2 - 1) of them, no more than \(count - 1) do: "
+                        + "more than half must be there; name 1, 3 or 5"))
         default:
             problems.append(
                 HostsProblem(

@@ -25,15 +25,16 @@ struct PlanDeployment: ParsableCommand {
     func run() throws {
         let inventory = try hosts.inventory()
         let chosen = try machines.chosen(of: inventory)
-        let steps = DeploymentPlan(inventory).steps.filter { chosen.contains($0.machine) }
+        let wanted = Set(chosen)
+        let steps = DeploymentPlan(inventory).steps.filter { wanted.contains($0.machine) }
         if json {
             try sayJSON(PlanDocument(inventory, chosen, steps))
         } else {
-            say(lines(chosen, steps).joined(separator: "\n"))
+            say(lines(steps).joined(separator: "\n"))
         }
     }
 
-    private func lines(_ chosen: [Machine], _ steps: [DeploymentPlan.Step]) -> [String] {
+    private func lines(_ steps: [DeploymentPlan.Step]) -> [String] {
         guard !steps.isEmpty else { return ["nothing of ours runs there"] }
         var table = TextTable([
             ("PHASE", .left), ("SERVICE", .left), ("MACHINE", .left), ("ADDRESS", .left),
@@ -79,7 +80,7 @@ private struct PlanDocument: Encodable {
     }
 
     struct Path: Encodable {
-        /// Null is anyone.
+        /// Absent when it is anyone.
         let from: String?
         let to: String
         let address: String
@@ -105,8 +106,9 @@ private struct PlanDocument: Encodable {
                 role: step.service.role.rawValue, machine: step.machine.name,
                 listens: step.endpoints.map { Listener(port: $0.port, purpose: $0.purpose) })
         }
+        let wanted = Set(chosen)
         reachability = inventory.reachability.filter { reach in
-            chosen.contains { $0 == reach.listener || $0 == reach.caller }
+            wanted.contains(reach.listener) || reach.caller.map(wanted.contains) == true
         }.map { reach in
             Path(
                 from: reach.caller?.name, to: reach.listener.name,

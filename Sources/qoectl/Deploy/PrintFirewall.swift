@@ -93,7 +93,7 @@ struct PrintFirewall: ParsableCommand {
 private struct FirewallDocument: Encodable {
     struct Rule: Encodable {
         let port: UInt16
-        /// Null is anyone.
+        /// Absent when it is anyone.
         let source: String?
         let action: String
         let reason: String
