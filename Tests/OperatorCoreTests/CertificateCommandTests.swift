@@ -203,4 +203,36 @@ private struct Certificates {
             }
         }
     }
+
+    @Test func `a certificate ends with its authority, and is for names alone`() throws {
+        try withTemporaryFolder { folder in
+            let authority = try LocalAuthority(validFor: .seconds(3600))
+            let file = "\(folder)/cert.pem"
+            func issue(_ name: String) throws {
+                try authority.issue(
+                    for: [name], certificateFile: file, keyFile: "\(folder)/key.pem")
+            }
+            for name in ["a,DNS:b", "", "a b", "DNS:a", "ä"] {
+                let error = #expect(throws: TransportError.self) { try issue(name) }
+                #expect(error?.code == .invalidConfiguration, "\(name)")
+            }
+            #expect(!FileManager.default.fileExists(atPath: file))
+            try issue("a")
+            let certificate = try StoredCertificate(file: file)
+            #expect(certificate.expiresAtSeconds == authority.expiresAtSeconds)
+            #expect(certificate.names == ["a"])
+            #expect(authority.signed(certificate))
+            #expect(try !LocalAuthority().signed(certificate))
+            let serials = try (0..<2).map { _ in
+                try issue("a")
+                return try openssl("x509", "-noout", "-serial", "-in", file).output
+            }
+            #expect(serials[0] != serials[1])
+            #expect(try openssl("x509", "-noout", "-in", "\(folder)/key.pem").code != 0)
+            let refused = #expect(throws: TransportError.self) {
+                try StoredCertificate(file: "\(folder)/key.pem")
+            }
+            #expect(refused?.code == .invalidConfiguration)
+        }
+    }
 }
