@@ -17,11 +17,14 @@ struct Qoectl: ParsableCommand {
             Look at what it could not: qoectl dlq list
             Stop all measuring:        qoectl fleet stop --reason "maintenance of the core"
             Let a probe in:            qoectl token create --tokens-file tokens.jsonl --client probe-001
+            Plan several machines:     qoectl deploy plan --hosts hosts
+            Make their certificates:   qoectl certs init --hosts hosts --out certs
             """,
         version: Build.version,
         subcommands: [
             LocalCommand.self, DatabaseCommand.self, QueryCommand.self, TokenCommand.self,
             PartitionsCommand.self, FleetCommand.self, VerifyCommand.self, DeadLetterCommand.self,
+            DeployCommand.self, CertificatesCommand.self,
         ])
 }
 
