@@ -23,6 +23,15 @@ package struct SuppressionOrder: Sendable, Equatable, Codable {
     }
 }
 
+/// A message where an order should be.
+package struct UnreadableOrder: Error, Sendable, CustomStringConvertible {
+    let sequence: UInt64
+
+    package var description: String {
+        "message \(sequence) of \(BusStream.fleet) is no order; 'qoectl fleet' gives a new one"
+    }
+}
+
 /// Orders to the whole fleet, in a small stream of their own, so that every `ingest` hands on the same ones.
 ///
 /// The newest message of a subject is in force. Every call blocks.
@@ -32,7 +41,7 @@ package struct FleetOrders: Sendable {
     private let timeout: Duration
 
     /// Older orders are kept for whoever asks what was ordered when.
-    private static let messagesPerSubjectMax: Int64 = 64
+    private static let messageCountMax: Int64 = 64
 
     package init(_ connection: NATSConnection, timeout: Duration = .seconds(5)) {
         self.connection = connection
@@ -42,15 +51,13 @@ package struct FleetOrders: Sendable {
 
     /// The order in force; nil when there never was one.
     ///
-    /// - Throws: ``NATSClient/NATSError`` when NATS cannot be asked.
-    package func suppression() throws(NATSError) -> SuppressionOrder? {
+    /// - Throws: ``NATSClient/NATSError`` when NATS cannot be asked; ``UnreadableOrder`` for a message that is none,
+    ///   which neither stops anything nor ends a stop.
+    package func suppression() throws -> SuppressionOrder? {
+        let stored: StoredMessage
         do throws(NATSError) {
-            let stored = try jetStream.lastMessage(
+            stored = try jetStream.lastMessage(
                 inStream: BusStream.fleet, subject: BusSubject.fleetSuppression)
-            // What is not an order orders nothing.
-            return stored.message.withUnsafePayload {
-                try? JSONDecoder().decode(SuppressionOrder.self, from: Data($0))
-            }
         } catch {
             let isMissing =
                 JetStreamErrorCode.streamNotFound ~= error
@@ -58,37 +65,22 @@ package struct FleetOrders: Sendable {
             guard isMissing else { throw error }
             return nil
         }
+        let order = stored.message.withUnsafePayload {
+            try? JSONDecoder().decode(SuppressionOrder.self, from: Data($0))
+        }
+        guard let order else { throw UnreadableOrder(sequence: stored.sequence) }
+        return order
     }
 
     /// Puts an order in force; returns when it is on disk.
     package func give(_ order: SuppressionOrder) throws {
-        try ensureStream()
+        _ = try ensureSmallStream(
+            named: BusStream.fleet, subject: BusSubject.fleetSuppression,
+            messageCountMax: Self.messageCountMax, on: jetStream)
         // Of texts and whole numbers, so encoding cannot fail.
         let payload = (try? JSONEncoder().encode(order)).map { Array($0) } ?? []
         _ = try publishConfirmed(
             payload, to: BusSubject.fleetSuppression, stream: BusStream.fleet, over: connection,
             within: timeout)
-    }
-
-    private func ensureStream() throws(NATSError) {
-        do throws(NATSError) {
-            _ = try jetStream.stream(named: BusStream.fleet)
-            return
-        } catch {
-            guard JetStreamErrorCode.streamNotFound ~= error else { throw error }
-        }
-        var wanted = StreamConfiguration(
-            name: BusStream.fleet, subjects: [BusSubject.fleetSuppression])
-        wanted.maxMessagesPerSubject = Self.messagesPerSubjectMax
-        wanted.maxBytes = 1 << 20
-        wanted.discard = .old
-        // As many copies as the events have.
-        wanted.replicas =
-            (try? jetStream.stream(named: BusStream.events))?.configuration.replicas ?? 1
-        do throws(NATSError) {
-            _ = try jetStream.createStream(wanted)
-        } catch {
-            guard JetStreamErrorCode.streamNameInUse ~= error else { throw error }
-        }
     }
 }

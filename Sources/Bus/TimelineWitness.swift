@@ -72,7 +72,9 @@ package final class TimelineWitness: Sendable {
         let connection = try connection()
         do throws(NATSError) {
             let jetStream = JetStream(connection)
-            let stream = try ensureControlStream(jetStream)
+            let stream = try ensureSmallStream(
+                named: BusStream.control, subject: BusSubject.databaseTimeline,
+                messageCountMax: Self.sightingCountMax, on: jetStream)
             var highest: Int64 = 0
             guard stream.lastSequence >= stream.firstSequence, stream.messageCount > 0 else {
                 return 0
@@ -129,30 +131,6 @@ package final class TimelineWitness: Sendable {
         case .stored: return
         case .failed(let error): throw .unknown("\(error)")
         case .unreadable: throw .unknown("its answer cannot be read")
-        }
-    }
-
-    private func ensureControlStream(
-        _ jetStream: JetStream
-    ) throws(NATSError) -> StreamInformation {
-        do throws(NATSError) {
-            return try jetStream.stream(named: BusStream.control)
-        } catch {
-            guard JetStreamErrorCode.streamNotFound ~= error else { throw error }
-        }
-        var wanted = StreamConfiguration(
-            name: BusStream.control, subjects: [BusSubject.databaseTimeline])
-        wanted.maxMessages = Self.sightingCountMax
-        wanted.maxBytes = 1 << 20
-        wanted.discard = .old
-        // As many copies as the events have.
-        wanted.replicas =
-            (try? jetStream.stream(named: BusStream.events))?.configuration.replicas ?? 1
-        do throws(NATSError) {
-            return try jetStream.createStream(wanted)
-        } catch {
-            guard JetStreamErrorCode.streamNameInUse ~= error else { throw error }
-            return try jetStream.stream(named: BusStream.control)
         }
     }
 }

@@ -1,4 +1,5 @@
 import Bus
+import Glibc
 import NATSClient
 import PrivateServers
 import TestKit
@@ -26,6 +27,24 @@ import Testing
             try give(true)
             #expect(try eventually { try isSuppressed(ingest) })
             #expect(ingest.metric("qoe_ingest_fleet_suppressed") == 1)
+            // What is no order ends none.
+            let stranger = try NATSConnection(
+                NATSOptions(urls: [ingest.nats.url], name: "test")
+            ) { _ in }
+            _ = try publishConfirmed(
+                Array("{}".utf8), to: BusSubject.fleetSuppression, stream: BusStream.fleet,
+                over: stranger, within: .seconds(5))
+            stranger.close()
+            #expect(throws: (any Error).self) {
+                let connection = try NATSConnection(
+                    NATSOptions(urls: [ingest.nats.url], name: "test")
+                ) { _ in }
+                defer { connection.close() }
+                _ = try FleetOrders(connection).suppression()
+            }
+            // Longer than ingest needs to look again.
+            usleep(2_000_000)
+            #expect(try isSuppressed(ingest))
             // Health is nobody's order.
             #expect(try ingest.get("/health").headers["qoe-suppress"] == nil)
             let refused = try ingest.post("{}")

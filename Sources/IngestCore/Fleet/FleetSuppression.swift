@@ -32,10 +32,10 @@ final class FleetSuppression: Sendable {
     private func look() {
         guard let connection = connection() else { return }
         let order: SuppressionOrder?
-        do throws(NATSError) {
+        do {
             order = try FleetOrders(connection).suppression()
         } catch {
-            logger.debug("cannot read the orders to the fleet: \(error)")
+            logger.debug("the order to the fleet stays as it was: \(error)")
             return
         }
         let isActive = order?.isActive ?? false
