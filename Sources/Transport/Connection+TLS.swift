@@ -32,11 +32,13 @@ extension Connection {
                 throw TransportError(.invalidConfiguration, "unusable host name \(serverName)")
             }
         }
+        let now = context.nowSeconds()
+        unsafe X509_VERIFY_PARAM_set_time(SSL_get0_param(session), time_t(now))
         let watch = HandshakeWatch()
         unsafe watch.attach(to: session)
         defer {
             unsafe watch.detach(from: session)
-            tlsHandshake = unsafe watch.handshake(of: session)
+            tlsHandshake = unsafe watch.handshake(of: session, judgedAtSeconds: now)
         }
         try unsafe handshake("TLS with \(serverName)", patience) { unsafe SSL_connect($0) }
     }

@@ -8,13 +8,20 @@ internal import Glibc
     // Unchecked: the `SSL_CTX` is set up here and never changed, and OpenSSL counts its
     // references and locks what connections share (openssl-threads(7)).
     private let pointer: OpaquePointer
+    /// The time by which certificates are judged, Unix seconds.
+    let nowSeconds: @Sendable () -> Int64
 
     /// A client's context: the system's authorities and those in `authorityFile` are trusted.
     ///
+    /// - Parameter nowSeconds: The time by which certificates are judged, Unix seconds: of a machine whose wall
+    ///   clock is wrong a better one than that.
     /// - Throws: ``TransportError`` with ``TransportError/Code/invalidConfiguration`` when the file cannot
     ///   be read or has no certificate.
-    package static func client(authorityFile: String? = nil) throws(TransportError) -> TLSContext {
-        let context = try unsafe TLSContext(TLS_client_method())
+    package static func client(
+        authorityFile: String? = nil,
+        nowSeconds: @escaping @Sendable () -> Int64 = { WallClock.nowMilliseconds() / 1000 }
+    ) throws(TransportError) -> TLSContext {
+        let context = try unsafe TLSContext(TLS_client_method(), nowSeconds: nowSeconds)
         unsafe SSL_CTX_set_verify(context.pointer, SSL_VERIFY_PEER, nil)
         // A system without certificates is no error here: connections will say what they miss.
         unsafe SSL_CTX_set_default_verify_paths(context.pointer)
@@ -107,7 +114,11 @@ internal import Glibc
             }, nil)
     }
 
-    private init(_ method: OpaquePointer?) throws(TransportError) {
+    private init(
+        _ method: OpaquePointer?,
+        nowSeconds: @escaping @Sendable () -> Int64 = { WallClock.nowMilliseconds() / 1000 }
+    ) throws(TransportError) {
+        self.nowSeconds = nowSeconds
         // The socket BIO writes without MSG_NOSIGNAL, so a peer that went away would kill the process.
         _ = Self.brokenPipesIgnored
         ERR_clear_error()

@@ -16,6 +16,21 @@ package struct TLSHandshake: Sendable, Hashable {
     package let roundTrips: Int
     /// The server's certificate, trusted or not; nil when it did not come to that.
     package let certificate: PeerCertificate?
+    /// The time by which the certificate was judged, Unix seconds.
+    package let judgedAtSeconds: Int64
+
+    package init(
+        version: String, cipher: String?, applicationProtocol: String?, roundTrips: Int,
+        certificate: PeerCertificate?,
+        judgedAtSeconds: Int64 = WallClock.nowMilliseconds() / 1000
+    ) {
+        self.version = version
+        self.cipher = cipher
+        self.applicationProtocol = applicationProtocol
+        self.roundTrips = roundTrips
+        self.certificate = certificate
+        self.judgedAtSeconds = judgedAtSeconds
+    }
 }
 
 /// What a server's certificate says of itself.
@@ -82,7 +97,9 @@ final class HandshakeWatch {
     }
 
     /// What is known of `session` now.
-    func handshake(of session: OpaquePointer) -> TLSHandshake {
+    ///
+    /// - Parameter judgedAtSeconds: The time by which certificates are judged.
+    func handshake(of session: OpaquePointer, judgedAtSeconds: Int64) -> TLSHandshake {
         var pointer: UnsafePointer<UInt8>?
         var length: UInt32 = 0
         unsafe SSL_get0_alpn_selected(session, &pointer, &length)
@@ -97,7 +114,8 @@ final class HandshakeWatch {
             version: unsafe SSL_get_version(session).map { unsafe String(cString: $0) }
                 ?? "unknown",
             cipher: unsafe SSL_CIPHER_standard_name(cipher).map { unsafe String(cString: $0) },
-            applicationProtocol: chosen, roundTrips: roundTrips, certificate: certificate)
+            applicationProtocol: chosen, roundTrips: roundTrips, certificate: certificate,
+            judgedAtSeconds: judgedAtSeconds)
     }
 }
 

@@ -19,6 +19,8 @@ package final class ReferenceClock: Sendable {
     private static let saveEveryNanoseconds: Int64 = 60_000_000_000
 
     private let folder: String?
+    /// The present cannot be before this, Unix seconds; nil when no run has known ingest's time.
+    private let earliestSeconds: Int64?
     private let boot: BootID
     private let source: @Sendable () -> MeasurementMoment
     private let state: Mutex<State>
@@ -40,6 +42,7 @@ package final class ReferenceClock: Sendable {
         self.logger = logger
         self.source = source
         folder = boot == nil ? nil : stateFolder
+        earliestSeconds = stateFolder.flatMap(ClockFile.latestSeconds)
         var state = State()
         let now = source()
         _ = state.watch.observe(now)
@@ -66,6 +69,14 @@ package final class ReferenceClock: Sendable {
         }
         if let step { tell(step) }
         return ClockReading(moment: moment, boot: boot, estimate: estimate)
+    }
+
+    /// The time by which to judge certificates, Unix seconds: ingest's; else the wall clock's, but none that
+    /// an earlier run has known to be over, as after a start without a battery.
+    package var nowSeconds: Int64 {
+        let reading = reading()
+        let seconds = reading.unixMilliseconds / 1000
+        return reading.estimate == nil ? max(seconds, earliestSeconds ?? seconds) : seconds
     }
 
     /// How often the wall clock was set since the start.

@@ -25,7 +25,8 @@ extension Measurement {
         if let certificate = handshake.certificate {
             note("certificate_subject", certificate.subject)
             note("certificate_issuer", certificate.issuer)
-            note("certificate_days_left", certificate.daysLeft(at: startedAt))
+            note(
+                "certificate_days_left", certificate.daysLeft(atSeconds: handshake.judgedAtSeconds))
         }
     }
 

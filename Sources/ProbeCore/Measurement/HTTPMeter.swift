@@ -102,10 +102,12 @@ package struct HTTPMeter: Sendable {
                 sinceConnecting.map { $0 + (progress.dns ?? .zero) }, as: .total)
         }
         measurement.metrics[.throughput] = transfer.throughput
-        let certificate = progress.handshake?.certificate
-        if let violation = certificate.flatMap({
-            expectation.violation(by: $0, at: measurement.startedAt)
-        }) {
+        let ofCertificate = progress.handshake.flatMap { handshake in
+            handshake.certificate.flatMap {
+                expectation.violation(by: $0, atSeconds: handshake.judgedAtSeconds)
+            }
+        }
+        if let violation = ofCertificate {
             measurement.failure = .init(stage: .tls, message: violation)
         } else if let violation = expectation.violation(by: reader) {
             measurement.failure = .init(stage: .http, message: violation)

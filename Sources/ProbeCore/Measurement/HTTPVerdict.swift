@@ -39,9 +39,9 @@ extension HTTPExpectation {
     }
 
     /// What a certificate does against ``certificateValidity``; nil when nothing.
-    func violation(by certificate: PeerCertificate, at moment: MeasurementMoment) -> String? {
+    func violation(by certificate: PeerCertificate, atSeconds now: Int64) -> String? {
         guard let certificateValidity else { return nil }
-        let left = certificate.daysLeft(at: moment)
+        let left = certificate.daysLeft(atSeconds: now)
         let wanted = certificateValidity.inSeconds / 86_400
         guard left < wanted else { return nil }
         return "expect-certificate: the certificate of \(shown(certificate.subject)) is valid for"
@@ -67,9 +67,9 @@ extension HTTPExpectation {
 
 extension PeerCertificate {
     /// How long it is still valid, in days; negative when it has expired.
-    func daysLeft(at moment: MeasurementMoment) -> Double {
+    func daysLeft(atSeconds now: Int64) -> Double {
         let secondsPerDay = 86_400.0
-        return (Double(expiresAtSeconds) - Double(moment.wallNanoseconds) / 1e9) / secondsPerDay
+        return (Double(expiresAtSeconds) - Double(now)) / secondsPerDay
     }
 }
 

@@ -59,7 +59,9 @@ package final class Probe: Service {
         do throws(TransportError) {
             dialer = Dialer(
                 resolver: resolver,
-                tls: try TLSContext.client(authorityFile: configuration.authorityFile))
+                tls: try TLSContext.client(
+                    authorityFile: configuration.authorityFile,
+                    nowSeconds: { [clock] in clock.nowSeconds }))
             measuring = try ProbeStop()
             delivering = try ProbeStop()
             keeping = try ProbeStop()
