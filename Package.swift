@@ -175,7 +175,8 @@ let package = Package(
             "qoectl",
             [
                 "AggregatorCore", "Bus", "IngestCore", "LocalStack", "NATSClient", "OperatorCore",
-                "OwnedThreads", "Postgres", "ServiceKit", "Store", "Telemetry", .argumentParser,
+                "OwnedThreads", "Postgres", "ServiceKit", "Store", "Telemetry", "Transport",
+                .argumentParser,
             ]),
 
         // In this package, and not in one of its own, because it measures what only this package sees.

@@ -16,12 +16,14 @@ struct Qoectl: ParsableCommand {
             Check what it counted:     qoectl verify
             Look at what it could not: qoectl dlq list
             Stop all measuring:        qoectl fleet stop --reason "maintenance of the core"
+            Ask a program how it is:   qoectl health 127.0.0.1:9090
             Let a probe in:            qoectl token create --tokens-file tokens.jsonl --client probe-001
             """,
         version: Build.version,
         subcommands: [
             LocalCommand.self, DatabaseCommand.self, QueryCommand.self, TokenCommand.self,
             PartitionsCommand.self, FleetCommand.self, VerifyCommand.self, DeadLetterCommand.self,
+            HealthCommand.self,
         ])
 }
 
