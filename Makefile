@@ -25,7 +25,7 @@ FAULTS ?= all
 INPUTS ?= 10000000
 PAIRS ?= 200
 
-.PHONY: run build test simulate chaos crashpoints offline mutants fuzz check format bench agreement check-deploy document-sql dependencies clean
+.PHONY: run build test simulate chaos crashpoints offline mutants fuzz check format bench agreement check-deploy document-sql dependencies test-dependencies clean
 
 run: dependencies
 	swift build -c release
@@ -34,23 +34,23 @@ run: dependencies
 build: dependencies
 	swift build
 
-test: dependencies
+test: test-dependencies
 	swift build --build-tests
 	Scripts/run-tests
 
-chaos: dependencies
+chaos: test-dependencies
 	swift build --build-tests
 	swift build -c release --product aggregator
 	swift build -c release --product ingest
 	QOE_PROGRAMS=$(CURDIR)/.build/release QOE_CHAOS_SEED=$(SEED) QOE_CHAOS_SECONDS=$$(( $(MINUTES) * 60 )) QOE_CHAOS_FAULTS=$(FAULTS) \
 		swift test --skip-build --filter ChaosTests
 
-crashpoints: dependencies
+crashpoints: test-dependencies
 	swift build --build-tests
 	QOE_CRASHPOINT_SEED=$(SEED) QOE_CRASHPOINT_SEEDS=$(SEEDS) \
 		swift test --skip-build --filter CrashPointTests
 
-offline: dependencies
+offline: test-dependencies
 	swift build --build-tests
 	QOE_OFFLINE_SEED=$(SEED) QOE_OFFLINE_SECONDS=$$(( $(MINUTES) * 60 )) \
 		swift test --skip-build --filter ProbeOfflineTests
@@ -59,10 +59,10 @@ simulate: dependencies
 	swift build -c release --product simulator
 	.build/release/simulator --seed $(SEED) --seeds $(SEEDS)
 
-mutants: dependencies
+mutants: test-dependencies
 	Scripts/run-mutants
 
-fuzz: dependencies
+fuzz: test-dependencies
 	Scripts/fuzz $(INPUTS) $(SEED)
 
 check: dependencies
@@ -86,12 +86,15 @@ agreement: dependencies
 check-deploy:
 	Scripts/check-deploy-files
 
-document-sql: dependencies
+document-sql: test-dependencies
 	swift build --build-tests
 	QOE_DOCUMENT_SQL=1 swift test --skip-build --filter DocumentationTests
 
 dependencies:
 	@Scripts/install-dependencies
+
+test-dependencies:
+	@Scripts/install-dependencies --tests
 
 clean:
 	swift package clean

@@ -88,6 +88,9 @@ let package = Package(
         library("Windowing", ["Blocks", "Sketches", "Telemetry"], safe: true),
         library("Diagnosis", ["Telemetry"], safe: true),
 
+        // An installation of several machines, from its hosts file.
+        library("Deployment", safe: true),
+
         // Named, joined threads and a lock to wait on, for blocking C calls.
         library("OwnedThreads", safe: true),
 
@@ -174,9 +177,9 @@ let package = Package(
         program(
             "qoectl",
             [
-                "AggregatorCore", "Bus", "IngestCore", "LocalStack", "NATSClient", "OperatorCore",
-                "OwnedThreads", "Postgres", "ServiceKit", "Store", "Telemetry", "Transport",
-                .argumentParser,
+                "AggregatorCore", "Bus", "Deployment", "IngestCore", "LocalStack", "NATSClient",
+                "OperatorCore", "OwnedThreads", "Postgres", "ServiceKit", "Store", "Telemetry",
+                "Transport", .argumentParser,
             ]),
 
         // In this package, and not in one of its own, because it measures what only this package sees.
@@ -219,6 +222,7 @@ let package = Package(
         tests("ServiceKit", ["OwnedThreads", .lifecycle, .logging, .metrics]),
         tests("Sketches", ["Telemetry", "TestKit"]),
         tests("Blocks", ["Telemetry", "TestKit"]),
+        tests("Deployment", ["TestKit"]),
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
         tests("EventParsing", ["Blocks", "Fuzzing", "Telemetry", "TestKit"]),
@@ -268,7 +272,7 @@ let package = Package(
             dependencies: [
                 "AggregatorCore", "Blocks", "Bus", "NATSClient", "OperatorCore", "OwnedThreads",
                 "Postgres", "PrivateServers", "ServiceKit", "Store", "Telemetry", "TestKit",
-                "qoectl", .logging, .metrics,
+                "Transport", "qoectl", .logging, .metrics,
             ],
             swiftSettings: strict),
         // The executables of all tiers together; named so that they are built.

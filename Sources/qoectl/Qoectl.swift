@@ -18,12 +18,14 @@ struct Qoectl: ParsableCommand {
             Stop all measuring:        qoectl fleet stop --reason "maintenance of the core"
             Ask a program how it is:   qoectl health 127.0.0.1:9090
             Let a probe in:            qoectl token create --tokens-file tokens.jsonl --client probe-001
+            Plan several machines:     qoectl deploy plan --hosts hosts
+            Make their certificates:   qoectl certs init --hosts hosts --out certs
             """,
         version: Build.version,
         subcommands: [
             LocalCommand.self, DatabaseCommand.self, QueryCommand.self, TokenCommand.self,
             PartitionsCommand.self, FleetCommand.self, VerifyCommand.self, DeadLetterCommand.self,
-            HealthCommand.self,
+            HealthCommand.self, DeployCommand.self, CertificatesCommand.self,
         ])
 }
 

@@ -6,15 +6,6 @@ import TestKit
 import Testing
 import Transport
 
-/// Where Debian's package `faketime` has the library that gives one process another wall clock.
-private let fakeTimeLibrary: String? = {
-    let folder = "/usr/lib"
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    return names.map { "\(folder)/\($0)/faketime/libfaketimeMT.so.1" }.first {
-        access($0, R_OK) == 0
-    }
-}()
-
 /// Where this build's executables lie: beside the test bundle.
 var programFolder: String {
     let bundle = CommandLine.arguments.first { $0.contains(".xctest") }
@@ -56,8 +47,9 @@ var programFolder: String {
             202, body: #"{"status":"ok","rejected":[\#(rejected.joined(separator: ","))]}"#)
     }
 
-    @Test(.enabled(if: fakeTimeLibrary != nil, "needs Debian's package faketime"))
-    func `events come out at the right time while the wall clock is an hour off and set`() throws {
+    @Test func `events come out at the right time while the wall clock is an hour off and set`()
+        throws
+    {
         let target = try LocalTarget()
         let ingest = try ScriptedIngest { request, _ in Self.answer(request) }
         defer {
@@ -66,27 +58,28 @@ var programFolder: String {
         }
         let folder = try OwnFolder()
         let wall = "\(folder.path)/wall"
-        func setWall(_ seconds: String) throws {
-            // Replaced at once: the probe reads it whenever it reads its clock.
-            try writeText("\(seconds)\n", to: wall + ".new")
-            #expect(rename(wall + ".new", wall) == 0)
+        func setWall(_ seconds: Int64) throws {
+            var shift = seconds * 1_000_000_000
+            let descriptor = open(wall, O_WRONLY | O_CREAT, 0o600)
+            defer { close(descriptor) }
+            #expect(
+                pwrite(descriptor, &shift, MemoryLayout<Int64>.size, 0) == MemoryLayout<Int64>.size)
         }
-        try setWall("+3600")
+        try setWall(3600)
         let log = "\(folder.path)/log"
         var launch = PrivateProcess.Launch(
             name: "probe", executable: "\(programFolder)/probe", arguments: [], logFile: log,
             pidFile: "\(folder.path)/pid")
         launch.environment = [
-            "LD_PRELOAD": try #require(fakeTimeLibrary), "FAKETIME_TIMESTAMP_FILE": wall,
-            "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1", "QOE_TARGETS": "\(target.httpURL)/fast",
+            "LD_PRELOAD": "\(programFolder)/libWallClockShift.so", "QOE_WALL_CLOCK_SHIFT": wall,
+            "QOE_TARGETS": "\(target.httpURL)/fast",
             "QOE_INGEST_URL": "http://\(try ingest.url.authority)", "QOE_TOKEN": "secret",
             "QOE_CLIENT_ID": "client", "QOE_INTERVAL": "100ms",
             "QOE_STATE_DIR": "\(folder.path)/state", "QOE_METRICS_LISTEN": "127.0.0.1:0",
         ]
         let probe = try PrivateProcess(launch)
         var before = 0
-        for next in ["-3600", "+3600", "+3600"] {
+        for next in [-3600, 3600, 3600] as [Int64] {
             let enough = before + 10
             #expect(
                 eventually(within: .seconds(120)) {

@@ -31,7 +31,8 @@ func expectFigures(_ measure: () async throws -> [Figure]) async throws {
     var figures: [Figure] = []
     for _ in 0..<attemptsMax {
         figures = try await measure()
-        if figures.allSatisfy(\.isGood) { return }
+        guard let bad = figures.first(where: { !$0.isGood }) else { return }
+        print("measured once more, as \(bad)")
     }
     for figure in figures { #expect(figure.isGood, "\(figure)") }
 }

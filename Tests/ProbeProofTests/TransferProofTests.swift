@@ -35,8 +35,13 @@ extension OnAnEmulatedLink {
         }
 
         /// On a path that holds half a megabyte a transfer takes a while to reach the rate, and falls below it again when it
-        /// overfills the queue: the link itself tells what passed after the ramp.
-        @Test func `the rate of a long path is what passed after the ramp`() async throws {
+        /// overfills the queue: the link itself tells what passed after the ramp. What lies behind a gap when the time is over
+        /// has passed the link and is not told, as no program could have read it.
+        @Test
+        func
+            `the rate of a long path is what passed after the ramp, less what has a gap before it`()
+            async throws
+        {
             let (megabits, delay) = (50, 40.0)
             try await expectFigures {
                 let rate = UInt64(megabits) * 1_000_000
@@ -59,7 +64,7 @@ extension OnAnEmulatedLink {
                 }
                 let passed = rateOfPayload(steady)
                 return [
-                    Figure("throughput_mbps", seen, in: (passed * 0.97)...(passed * 1.03)),
+                    Figure("throughput_mbps", seen, in: (passed * 0.85)...(passed * 1.01)),
                     Figure("throughput_mbps", seen, in: 0...bounds(megabits).upperBound),
                     // Several round trips.
                     Figure("ramp_ms", ramp, in: (4 * delay)...(whole / 2 + 200)),

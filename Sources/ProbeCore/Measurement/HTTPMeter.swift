@@ -7,9 +7,8 @@ package import Transport
 /// - `dns_ms`: the system's lookup (`time_namelookup`). Absent when the host is an IP address.
 /// - `tcp_ms`: the TCP handshake that succeeded (`time_connect` − `time_namelookup`).
 /// - `tls_ms`: the TLS handshake (`time_appconnect` − `time_connect`).
-/// - `ttfb_ms`: from just before the request is written to the answer's first byte
-///   (`time_starttransfer` − `time_pretransfer`). On a near path the answer can be there when the write returns, so the
-///   time from then on would be less than a round trip.
+/// - `ttfb_ms`: from the request fully written to the answer's first byte
+///   (`time_starttransfer` − `time_pretransfer`).
 /// - `total_ms`: the lookup's time and that from connecting to the body's last byte (`time_total`). Only
 ///   measured when the whole answer arrived. The moment in between, in which the lookup's thread hands
 ///   its answer over, is this machine's own and not counted.
@@ -76,7 +75,7 @@ package struct HTTPMeter: Sendable {
         measurement.status = reader.head?.status
         if let firstByte = transfer.firstByte {
             measurement.bodyBytes = reader.bodyBytes
-            measurement.record(firstByte.since(transfer.requestBegun), as: .ttfb)
+            measurement.record(firstByte.since(transfer.requestWritten), as: .ttfb)
             measurement.note("header_bytes", reader.headBytes)
             measurement.note("body_bytes", reader.bodyBytes)
         }
@@ -125,7 +124,7 @@ package struct HTTPMeter: Sendable {
     /// The moments of one request and its answer.
     private struct Transfer {
         var reader: HTTPResponseReader
-        var requestBegun = MonotonicInstant(nanoseconds: 0)
+        var requestWritten = MonotonicInstant(nanoseconds: 0)
         var firstByte: MonotonicInstant?
         var lastByte = MonotonicInstant(nanoseconds: 0)
 
@@ -148,8 +147,8 @@ package struct HTTPMeter: Sendable {
     ) -> HTTPFailure? {
         var buffer = [UInt8](repeating: 0, count: Self.readBytes)
         do {
-            transfer.requestBegun = .now()
             try connection.write(request.span, patience)
+            transfer.requestWritten = .now()
             while !transfer.reader.isComplete, transfer.reader.bodyBytes < bodyBytesMax {
                 let count = try connection.read(into: &buffer, patience)
                 let arrived = MonotonicInstant.now()

@@ -128,11 +128,14 @@ package final class Probe: Service {
         let keeper = OwnedThread(name: "spool") { [self] in
             spool.keep(until: keeping, clock: clock)
         }
+        let isReady = Monitor(false)
         let isDelivered = Monitor(false)
         let deliverer = OwnedThread(name: "deliver") { [self] in
-            deliver()
+            deliver { isReady.update { $0 = true } }
             isDelivered.update { $0 = true }
         }
+        // What is in the spool by then is an earlier run's, and waits behind what is measured now.
+        _ = isReady.wait(until: nil) { $0 ? true : nil }
         let reporter = OwnedThread(name: "heartbeat") { [self] in reportHeartbeats() }
         // Ends with the last measurement, so what was just measured is in the last posts.
         conductor.run()
@@ -147,7 +150,8 @@ package final class Probe: Service {
         resolver.shutDown()
     }
 
-    private func deliver() {
+    /// - Parameter ready: Called when what the spool held at the start is known.
+    private func deliver(_ ready: () -> Void) {
         let configuration = inForce.withLock(\.self)
         let synchroniser = TimeSynchroniser(
             servers: configuration.servers, clock: clock, token: token, counters: counters,
@@ -157,6 +161,7 @@ package final class Probe: Service {
             userAgent: Product.userAgent, pace: configuration.pace, reference: clock,
             synchroniser: synchroniser, suppression: suppression, counters: counters, logger: logger
         )
+        ready()
         delivery.run(until: delivering, hardStop: delivering.interrupt)
     }
 

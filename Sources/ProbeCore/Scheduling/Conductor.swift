@@ -1,3 +1,4 @@
+internal import Logging
 internal import OwnedThreads
 internal import Telemetry
 internal import Transport

@@ -31,13 +31,19 @@ package struct TransferBudget: Sendable, Hashable {
 
     package init() {}
 
-    /// - Parameter bytesMax: Where the text gives none.
-    init(_ text: inout TargetText, bytesMax bytesDefault: Int? = nil) throws(TargetRefusal) {
+    init(_ text: inout TargetText) throws(TargetRefusal) {
+        try self.init(&text, unlessGiven: TransferBudget())
+    }
+
+    /// - Parameter usual: Holds for what the text does not give.
+    init(
+        _ text: inout TargetText, unlessGiven usual: TransferBudget
+    ) throws(TargetRefusal) {
+        self = usual
         duration =
             try text.takeDuration("max-time", in: .milliseconds(100)...(.seconds(60))) ?? duration
         bytesMax =
-            try text.takeByteCount("max-bytes", in: (64 << 10)...(16 << 30))
-            ?? bytesDefault ?? bytesMax
+            try text.takeByteCount("max-bytes", in: (64 << 10)...(16 << 30)) ?? bytesMax
         connections = try text.takeInteger("connections", in: 1...32) ?? connections
     }
 }
@@ -51,10 +57,16 @@ package struct LoadedTarget: Sendable, Hashable {
     package let family: AddressFamily?
     /// The path of something small on the same server, whose round trips are measured; nil for the root.
     package let smallPath: String?
-    /// Its bytes are 1 GiB unless given: the load has to last for as long as round trips are measured.
     package let budget: TransferBudget
 
-    private static let bytesMax = 1 << 30
+    /// Bytes enough for as long as round trips are measured, and connections enough to keep a deep queue
+    /// full: four were seen to leave half of one of 200 ms empty.
+    private static let usualBudget: TransferBudget = {
+        var budget = TransferBudget()
+        budget.bytesMax = 1 << 30
+        budget.connections = 12
+        return budget
+    }()
 
     init(_ text: inout TargetText) throws(TargetRefusal) {
         url = try text.urlBehindPlus()
@@ -67,7 +79,7 @@ package struct LoadedTarget: Sendable, Hashable {
         {
             throw text.refusal("small", "a path that begins with /")
         }
-        budget = try TransferBudget(&text, bytesMax: Self.bytesMax)
+        budget = try TransferBudget(&text, unlessGiven: Self.usualBudget)
     }
 }
 

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import PrivateServers
+import ProbeCore
 import TestKit
 import Testing
 
@@ -38,12 +39,16 @@ struct OfflineRun {
     private let door: IngestDoor
     private let measured: MeasuredTargets
     private let targets: [String]
+    /// Where nobody listens.
+    private let deadURL: String
     private let probe: TravellingProbe
     private var evidence = OfflineVerdict.Evidence()
     private var ownExits: [String] = []
 
     /// How long the last of a spool may take, with all backoffs.
     private static let settleLimit = Duration.seconds(180)
+    /// How long a small spool may take to overflow.
+    private static let overflowLimit = Duration.seconds(120)
 
     init(folder: String, _ plan: OfflinePlan) throws {
         self.plan = plan
@@ -54,6 +59,7 @@ struct OfflineRun {
         pipeline = try Pipeline(folder: folder, settings)
         door = try IngestDoor(.resetting, seed: random.next())
         measured = try MeasuredTargets(folder: folder)
+        deadURL = "http://127.0.0.1:\(try freeLoopbackPort())"
         targets = measured.texts(httpCount: plan.hasSmallSpool ? 8 : 3)
         var arguments = [
             "--drain-events-per-second", random.chance(50) ? "200" : "5000",
@@ -95,6 +101,7 @@ struct OfflineRun {
         #expect(isEmpty, "events wait in the spool at last; \(again)")
         #expect(isCaughtUp, "the aggregator does not catch up; \(again)")
         #expect(ownExits == [], "\(again)")
+        #expect(verdict.counted > 0, "nothing was measured; \(again)")
         #expect((verdict.dropped > 0) == plan.hasSmallSpool, "\(again)")
         #expect(verdict.differences == [], "\(again)")
     }
@@ -128,20 +135,28 @@ struct OfflineRun {
     // MARK: - Offline
 
     private mutating func beOffline() throws {
-        let deadURL = "http://127.0.0.1:\(try freeLoopbackPort())"
         for visit in 0..<plan.visits {
             let left = Int64(plan.visits - 1 - visit)
             let secondsAgo = OfflinePlan.spanSeconds * left / Int64(max(1, plan.visits - 1))
-            for _ in 0..<plan.livesPerVisit {
-                setOfflineMood()
-                try begin(secondsAgo: secondsAgo, ingest: random.chance(25) ? deadURL : door.url)
-                live(milliseconds: plan.lifeMilliseconds) { run in
-                    if run.random.chance(30) { run.setOfflineMood() }
-                }
-                try die()
-            }
+            for _ in 0..<plan.livesPerVisit { try liveOffline(secondsAgo: secondsAgo) }
+        }
+        // A busy machine measures less.
+        let deadline = ContinuousClock.now + Self.overflowLimit
+        while plan.hasSmallSpool, SpoolCensus.ledger(in: probe.stateFolder).total == 0,
+            ContinuousClock.now < deadline
+        {
+            try liveOffline(secondsAgo: 0)
         }
         evidence.spooledOffline = evidence.spooled
+    }
+
+    private mutating func liveOffline(secondsAgo: Int64) throws {
+        setOfflineMood()
+        try begin(secondsAgo: secondsAgo, ingest: random.chance(25) ? deadURL : door.url)
+        live(milliseconds: plan.lifeMilliseconds) { run in
+            if run.random.chance(30) { run.setOfflineMood() }
+        }
+        try die()
     }
 
     private mutating func setOfflineMood() {

@@ -103,7 +103,8 @@ final class TravellingProbe {
 
     /// Kills the probe (SIGKILL) and waits until its folder is free.
     func kill() throws {
-        try process?.kill()
+        guard let process else { return }
+        try process.kill()
         try ended()
     }
 
@@ -117,7 +118,8 @@ final class TravellingProbe {
     private func ended() throws {
         process = nil
         // `unshare` is gone before the probe that dies with it.
-        _ = try StateLock(folder: stateFolder)
+        let isFree = eventually { (try? StateLock(folder: stateFolder)) != nil }
+        try #require(isFree, "the probe does not leave its folder")
         guard let last = lives.indices.last else { return }
         lives[last].until = unixMilliseconds() - lives[last].secondsAgo * 1000
         lives[last].session = Self.session(inLog: logFile)

@@ -19,7 +19,7 @@ struct RoundTripProbe: Sendable {
         let roundTrip: Duration?
         /// The time of the TLS handshake by its number of round trips; nil without TLS.
         let tlsRoundTrip: Duration?
-        /// From just before the request was written to the answer's end.
+        /// From the request written to the answer's end.
         let http: Duration
     }
 
@@ -66,8 +66,8 @@ struct RoundTripProbe: Sendable {
         var buffer = [UInt8](repeating: 0, count: Self.readBytes)
         var reader = HTTPResponseReader()
         do {
-            let begun = MonotonicInstant.now()
             try connection.write(bytes.span, patience)
+            let written = MonotonicInstant.now()
             while !reader.isComplete {
                 let count = try connection.read(into: &buffer, patience)
                 if count == 0 {
@@ -88,7 +88,7 @@ struct RoundTripProbe: Sendable {
                     "the server answered \(status) to \(shown(url.requestTarget)); give another path as"
                         + " small=/…")
             }
-            return MonotonicInstant.now().since(begun)
+            return MonotonicInstant.now().since(written)
         } catch let error as TransportError {
             throw .transport(error)
         } catch let error as HTTPViolation {
