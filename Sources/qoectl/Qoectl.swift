@@ -16,6 +16,7 @@ struct Qoectl: ParsableCommand {
             Check what it counted:     qoectl verify
             Look at what it could not: qoectl dlq list
             Stop all measuring:        qoectl fleet stop --reason "maintenance of the core"
+            Ask a program how it is:   qoectl health 127.0.0.1:9090
             Let a probe in:            qoectl token create --tokens-file tokens.jsonl --client probe-001
             Plan several machines:     qoectl deploy plan --hosts hosts
             Make their certificates:   qoectl certs init --hosts hosts --out certs
@@ -24,7 +25,7 @@ struct Qoectl: ParsableCommand {
         subcommands: [
             LocalCommand.self, DatabaseCommand.self, QueryCommand.self, TokenCommand.self,
             PartitionsCommand.self, FleetCommand.self, VerifyCommand.self, DeadLetterCommand.self,
-            DeployCommand.self, CertificatesCommand.self,
+            HealthCommand.self, DeployCommand.self, CertificatesCommand.self,
         ])
 }
 
