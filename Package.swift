@@ -89,7 +89,10 @@ let package = Package(
         library("Diagnosis", ["Telemetry"], safe: true),
 
         // An installation of several machines, from its hosts file.
-        library("Deployment", safe: true),
+        library("Deployment", ["Spelling"], safe: true),
+
+        // What was probably meant by a name that nobody knows.
+        library("Spelling", safe: true),
 
         // Named, joined threads and a lock to wait on, for blocking C calls.
         library("OwnedThreads", safe: true),
@@ -127,7 +130,7 @@ let package = Package(
         library(
             "ServiceKit",
             [
-                "OwnedThreads", "YAML", .lifecycle, .logging, .metrics, .nioCore,
+                "OwnedThreads", "Spelling", "YAML", .lifecycle, .logging, .metrics, .nioCore,
                 .nioHTTP1, .nioPosix, .systemPackage,
             ]),
         library(

@@ -1,3 +1,5 @@
+internal import Spelling
+
 /// Finds which of our names was probably meant.
 enum NearestName {
     /// The mistake in a name in lower case that is no service's; nil when it looks like none of ours.
@@ -59,31 +61,6 @@ enum NearestName {
     }
 
     private static func nearest(to word: String, among roles: [Role]) -> Role? {
-        let typed = Array(word.utf8)
-        var best: (role: Role, distance: Int)?
-        for role in roles {
-            let known = Array(role.rawValue.utf8)
-            let distance = distance(typed, known)
-            // Up to a third of the letters may differ: enough for a slip, too little for another word.
-            guard distance <= max(1, min(typed.count, known.count) / 3) else { continue }
-            if distance < best?.distance ?? Int.max { best = (role, distance) }
-        }
-        return best?.role
-    }
-
-    /// Insertions, deletions and replacements between two words (Levenshtein).
-    private static func distance(_ first: [UInt8], _ second: [UInt8]) -> Int {
-        var last = Array(0...second.count)
-        for (row, letter) in first.enumerated() {
-            var current = [row + 1]
-            for (column, other) in second.enumerated() {
-                current.append(
-                    min(
-                        last[column + 1] + 1, current[column] + 1,
-                        last[column] + (letter == other ? 0 : 1)))
-            }
-            last = current
-        }
-        return last[second.count]
+        Spelling.nearest(to: word, in: roles.map(\.rawValue)).flatMap(Role.init(rawValue:))
     }
 }

@@ -33,11 +33,6 @@ package final class HTTPPoster {
         self.userAgent = userAgent
     }
 
-    /// Closes the connection, so that the next post opens another.
-    package func disconnect() {
-        connection = nil
-    }
-
     /// Posts a body and waits for the answer.
     ///
     /// `fields` are lines of the request's head that describe the body.

@@ -25,7 +25,6 @@ struct MeasurementRunner: Sendable {
     /// - Returns: The bytes that the measurement caused, both ways.
     func run(_ target: Target, _ plan: MeasurementPlan, _ interrupt: Interrupt) -> Int {
         let traffic = TrafficCounter()
-        defer { counters.bytesMeasured.add(traffic.total) }
         let meters = Meters(
             dialer: dialer.counting(in: traffic), firstHop: firstHop, timeout: plan.timeout,
             bodyBytesMax: plan.bodyBytesMax, userAgent: Product.userAgent)
@@ -33,29 +32,33 @@ struct MeasurementRunner: Sendable {
         case .measured(let measurement):
             told.forget(target.name)
             numbering.add(measurement, of: target.name, in: plan.context)
-            guard let failure = measurement.failure else {
-                counters.measurementsSucceeded.add()
-                return traffic.total
-            }
-            counters.measurementsFailed.add()
-            logger.info(
-                "a measurement failed",
-                metadata: [
-                    "target": "\(target.name)", "stage": "\(failure.stage.name)",
-                    "reason": "\(failure.message)",
-                ])
-            return traffic.total
+            count(measurement.failure, of: target)
         case .notMeasured(let reason):
             // On the way down, or when the fleet is stopped, that is what was asked for.
-            if interrupt.isTriggered { return traffic.total }
-            counters.measurementsNotMade.add()
-            counters.lastError = reason
-            // Once, not in every slot: a permission that is missing stays missing.
-            guard told.isNew(reason, of: target.name) else { return 0 }
-            logger.warning(
-                "this machine could not measure; told again when the reason changes",
-                metadata: ["target": "\(target.name)", "reason": "\(reason)"])
-            return traffic.total
+            if !interrupt.isTriggered { countNotMade(target, reason) }
         }
+        counters.bytesMeasured.add(traffic.total)
+        return traffic.total
+    }
+
+    private func count(_ failure: Measurement.Failure?, of target: Target) {
+        guard let failure else { return counters.measurementsSucceeded.add() }
+        counters.measurementsFailed.add()
+        logger.info(
+            "a measurement failed",
+            metadata: [
+                "target": "\(target.name)", "stage": "\(failure.stage.name)",
+                "reason": "\(failure.message)",
+            ])
+    }
+
+    private func countNotMade(_ target: Target, _ reason: String) {
+        counters.measurementsNotMade.add()
+        counters.lastError = reason
+        // Once, not in every slot: a permission that is missing stays missing.
+        guard told.isNew(reason, of: target.name) else { return }
+        logger.warning(
+            "this machine could not measure; told again when the reason changes",
+            metadata: ["target": "\(target.name)", "reason": "\(reason)"])
     }
 }

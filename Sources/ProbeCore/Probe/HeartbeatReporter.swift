@@ -28,8 +28,7 @@ package final class HeartbeatReporter {
     package init(
         servers: [HTTPURL], base: @escaping () -> Heartbeat, spool: Spool, clock: ReferenceClock,
         dialer: Dialer, token: TokenSource, userAgent: String, suppression: Suppression? = nil,
-        counters: ProbeCounters,
-        logger: Logger
+        counters: ProbeCounters, logger: Logger
     ) {
         urls = servers.map { $0.with(requestTarget: $0.path(appending: "/api/v1/heartbeats")) }
         posters = servers.map { _ in

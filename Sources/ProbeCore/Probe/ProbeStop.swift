@@ -31,9 +31,4 @@ package final class ProbeStop: Sendable {
         let pause = moment.since(.now())
         return isStopping.wait(until: .now + pause) { $0 ? true : nil } ?? false
     }
-
-    /// Blocks until the probe ends.
-    package func wait() {
-        _ = isStopping.wait(until: nil) { $0 ? true : nil }
-    }
 }

@@ -1,3 +1,5 @@
+internal import Spelling
+
 /// What a command line asks for other than running.
 package enum CommandLineAction: String, CaseIterable, Sendable {
     case help

@@ -1,3 +1,5 @@
+internal import Spelling
+
 extension ConfigurationLayer {
     /// Reads the settings' environment variables; an empty one counts as not set.
     ///

@@ -1,3 +1,5 @@
+internal import Spelling
+
 /// A checked value of a setting.
 enum SettingValue: Sendable, Equatable {
     case text(String)

@@ -1,7 +1,7 @@
 /// Finds the name that was probably meant.
-enum Spelling {
+package enum Spelling {
     /// The known name nearest to `word`, if it is near enough to be a misspelling.
-    static func nearest(to word: String, in names: some Sequence<String>) -> String? {
+    package static func nearest(to word: String, in names: some Sequence<String>) -> String? {
         let typed = Array(word.prefix(longestWord).utf8)
         var best: (name: String, distance: Int)?
         for name in names {
