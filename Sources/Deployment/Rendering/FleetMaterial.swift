@@ -61,5 +61,8 @@ package struct FleetMaterial: Sendable {
 /// Files are missing or wrong: a line for each.
 package struct MaterialError: Error, Sendable, CustomStringConvertible {
     package let problems: [String]
+
+    package init(problems: [String]) { self.problems = problems }
+
     package var description: String { problems.joined(separator: "\n") }
 }

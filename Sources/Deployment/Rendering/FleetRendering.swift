@@ -81,7 +81,7 @@ package struct FleetRendering: Sendable {
         files[".env"] = RenderedFile(
             ".env", SettingsFile.text(environment(of: machine)), mode: 0o600)
         files["hosts"] = RenderedFile("hosts", hostsLines)
-        let settings = material.settings(of: machine)
+        let settings = environment(of: machine)
         return MachineFiles(
             machine: machine, services: services,
             files: files.values.sorted { $0.path < $1.path },
@@ -91,7 +91,7 @@ package struct FleetRendering: Sendable {
                 $0[$1.key] = material.image(of: $1, on: machine)
             },
             dataFolders: Self.dataFolders(services, settings),
-            migrates: services.contains { $0.tier == .processing })
+            migrates: services.contains { $0.service.role == .aggregator })
     }
 
     private static func missingSource(_ path: String) -> String {
@@ -105,7 +105,9 @@ package struct FleetRendering: Sendable {
             switch service.tier {
             case .storage:
                 RenderedFolder(
-                    settings["POSTGRES_DATA"] ?? "/var/lib/qoe/postgres", mode: 0o700,
+                    settings[
+                        service.service.role == .postgresReplica ? "POSTGRES_REPLICA_DATA" : ""]
+                        ?? settings["POSTGRES_DATA"] ?? "/var/lib/qoe/postgres", mode: 0o700,
                     owner: service.user)
             case .natsCluster:
                 RenderedFolder(
@@ -152,6 +154,9 @@ package struct FleetRendering: Sendable {
             files += probeFiles(service, &problems)
         } else if service.tier != .monitoring {
             files += certificate(of: service, &problems)
+        } else if service.service.role == .grafana {
+            // A client alone.
+            files += certificate(of: service, &problems).filter { $0.path.hasSuffix("/ca.pem") }
         }
         return files
     }
@@ -244,30 +249,46 @@ package struct FleetRendering: Sendable {
         for endpoint in PortTable.endpoints(of: machine, in: inventory) {
             switch (endpoint.service.role, endpoint.purpose) {
             case (.ingest, "metrics"): values["INGEST_METRICS_PORT"] = "\(endpoint.port)"
-            case (.postgresReplica, "SQL") where !machine.has(.postgresPrimary):
-                values["POSTGRES_PORT"] = "\(endpoint.port)"
             default: break
             }
         }
         let nodes = inventory.services.filter { $0.role == .nats }.count
         // JetStream keeps at most as many copies as there are nodes.
         values["QOE_STREAM_REPLICAS"] = "\(min(3, nodes))"
-        if !inventory.has(.postgresReplica) {
-            for (name, file) in [
-                ("QOE_POSTGRES_URL", ComposeService.Tier.processing),
-                ("QOE_POSTGRES_READER_URL", .processing),
-            ] {
-                guard
-                    let url = FleetMaterial.fallback(of: name, in: material.text(file.file) ?? "")
-                else { continue }
-                values[name] = url.replacing(Self.postgresHosts, with: "postgres-primary")
-            }
-            values["POSTGRES_READER_ADDRESS"] = "postgres-primary:5432"
-        }
+        values.merge(databaseVariables) { $1 }
         values.merge(material.settings(of: machine)) { $1 }
         values[FleetMaterial.monitoringSetting] = nil
         return values
     }
+
+    /// Where the database differs from what the compose files take for granted: two machines, each with port 5432.
+    private var databaseVariables: [String: String] {
+        var values: [String: String] = [:]
+        let replica = inventory.machines.flatMap { PortTable.endpoints(of: $0, in: inventory) }
+            .first { $0.service.role == .postgresReplica }
+        if let replica {
+            guard let row = PortTable.rows.first(where: { $0.listener == .postgresPrimary }),
+                replica.port != row.port
+            else { return [:] }
+            values["POSTGRES_REPLICA_PORT"] = "\(replica.port)"
+            values["POSTGRES_REPLICA_DATA"] = Self.replicaData
+            values["POSTGRES_READER_ADDRESS"] = "postgres-replica:\(replica.port)"
+        } else {
+            values["POSTGRES_READER_ADDRESS"] = "postgres-primary:5432"
+        }
+        let hosts =
+            replica.map { "postgres-primary:5432,postgres-replica:\($0.port)" }
+            ?? "postgres-primary"
+        let file = material.text(ComposeService.Tier.processing.file) ?? ""
+        for name in ["QOE_POSTGRES_URL", "QOE_POSTGRES_READER_URL"] {
+            guard let url = FleetMaterial.fallback(of: name, in: file) else { continue }
+            values[name] = url.replacing(Self.postgresHosts, with: hosts)
+        }
+        return values
+    }
+
+    /// Beside the primary's on the same machine.
+    private static let replicaData = "/var/lib/qoe/postgres-replica"
 
     /// A compose file in which each of the services has a label with a digest of what it mounts, so that compose
     /// starts it anew when that changes.
