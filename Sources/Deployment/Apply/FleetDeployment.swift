@@ -154,15 +154,16 @@ package struct FleetDeployment: Sendable {
                 failures.flatMap(\.problems), details: failures.flatMap(\.details))
     }
 
+    /// Calls `body`, and says when it began and ended.
     @discardableResult
-    func timed<Value>(
-        _ name: String, _ body: () throws(RemoteError) -> Value
+    private func timed<Value>(
+        _ name: String, _ body: () throws(RemoteError) -> Value, isDone: () -> Bool = { true }
     ) throws(DeploymentFailure) -> Value {
         onEvent(.began(name))
         let start = ContinuousClock.now
         do throws(RemoteError) {
             let value = try body()
-            onEvent(.ended(name, ContinuousClock.now - start))
+            if isDone() { onEvent(.ended(name, ContinuousClock.now - start)) }
             return value
         } catch {
             throw DeploymentFailure(["\(name): \(error)"])
@@ -226,34 +227,33 @@ package struct FleetDeployment: Sendable {
 
     private func start(_ place: Place) throws(DeploymentFailure) {
         for service in place.services {
+            var health = ScriptOutput(status: 0, output: [], errors: [])
             try timed(service.label) { () throws(RemoteError) in
                 try shell.succeed(
                     "cd \(folder.path) && \(folder.compose(service.tier, profile: service.profile)) "
                         + "up -d --no-deps \(service.name) < /dev/null\n",
                     on: place.machine, timeout: Self.startTimeout)
+                let script = HealthScript(
+                    folder: folder, service: service, timeout: healthTimeout)
+                health = try shell.run(
+                    script.text, on: place.machine,
+                    timeout: healthTimeout + MachineShellTimes.answer)
+            } isDone: {
+                health.status == 0
             }
-            try waitUntilHealthy(service, on: place.machine)
+            if health.status != 0 { throw unhealthy(service, on: place.machine, health) }
         }
     }
 
-    private func waitUntilHealthy(
-        _ service: ComposeService, on machine: Machine
-    ) throws(DeploymentFailure) {
-        let script = HealthScript(folder: folder, service: service, timeout: healthTimeout)
-        let result: ScriptOutput
-        do throws(RemoteError) {
-            result = try shell.run(
-                script.text, on: machine, timeout: healthTimeout + MachineShellTimes.answer)
-        } catch {
-            throw DeploymentFailure(error)
-        }
-        guard result.status != 0 else { return }
+    private func unhealthy(
+        _ service: ComposeService, on machine: Machine, _ result: ScriptOutput
+    ) -> DeploymentFailure {
         let lines = result.text.split(separator: "\n").map(String.init)
-        throw DeploymentFailure(
+        let words = lines.first ?? result.lastWords
+        return DeploymentFailure(
             [
-                "\(machine.name) (\(machine.address)): \(service.label) does not become healthy: "
-                    + "\(lines.first ?? "it said nothing"). Its log's end is below; when the cause is removed, the same "
-                    + "command goes on from here"
+                "\(machine.name) (\(machine.address)): \(service.label) does not become healthy: \(words). The end of "
+                    + "its log is below; when the cause is removed, the same command goes on from here"
             ],
             details: lines.dropFirst().map { "    \(PrintableText.line($0))" })
     }

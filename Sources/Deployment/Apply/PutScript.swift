@@ -37,7 +37,8 @@ struct PutScript {
             cd \(folder.path)
             rm -rf state/new
             mkdir -p state/new
-            tar -xpf - --numeric-owner -C state/new
+            # With the time of now: who reads a file again goes by it.
+            tar -xpmf - --numeric-owner -C state/new
             \((moves + data).joined(separator: "\n"))
             rm -rf state/new
             \(changes.changesHosts ? HostsBlock.script(hostsLines) : "")exit 0

@@ -52,7 +52,7 @@ package struct ComposeService: Sendable, Hashable {
         var carried: Set<Tier> = []
         for service in machine.services {
             guard let phase = service.role.phase, let place = place(of: service) else { continue }
-            if [.processing, .ingest].contains(place.tier), service.role != .balancer,
+            if [.aggregator, .ingest].contains(service.role),
                 carried.insert(place.tier).inserted
             {
                 result.append(
@@ -90,7 +90,7 @@ package struct ComposeService: Sendable, Hashable {
     /// Files of the project that it mounts, by their beginnings.
     var sources: [String] {
         switch (name, service.role) {
-        case (Self.carrierName, _): ["deploy/haproxy/"]
+        case (Self.carrierName, _): ["deploy/haproxy/nats-"]
         case (_, .postgresPrimary), (_, .postgresReplica): ["deploy/postgres/"]
         case (_, .nats): ["deploy/nats/"]
         case (_, .balancer): ["deploy/haproxy/haproxy.cfg"]
@@ -121,12 +121,20 @@ package struct ComposeService: Sendable, Hashable {
             ["admin", "qoe", "reader", "replication"].map { "postgres-\($0)-password" }
         case .nats: ["nats-accounts.conf", "nats-cluster.conf"]
         case .aggregator: ["qoe-postgres-password", "nats-aggregator-password"]
-        case .diagnoser: ["qoe-postgres-password", "nats-diagnoser-password"]
+        case .diagnoser: ["qoe-postgres-password"]
         case .ingest: ["nats-ingest-password"]
         case .balancer: ["haproxy.pem"]
         case .grafana: ["grafana-admin-password", "grafana-postgres-password"]
         case .probe, .prometheus, .jaeger, .otelCollector, .operator: []
         }
+    }
+}
+
+extension ComposeService {
+    /// Whether a change of a file that it mounts is a reason to start it anew: not if it is read again by itself.
+    func restarts(for file: RenderedFile) -> Bool {
+        guard service.role == .ingest, name != Self.carrierName else { return true }
+        return !file.path.hasPrefix("secrets/tokens/") && !file.path.hasPrefix("certs/")
     }
 }
 

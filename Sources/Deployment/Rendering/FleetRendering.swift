@@ -56,9 +56,8 @@ package struct FleetRendering: Sendable {
         for service in services {
             let own = mounted(by: service, on: machine, &problems)
             for file in own { files[file.path] = files[file.path] ?? file }
-            // What is read again by itself is no reason for a new start.
             parts[service.key] =
-                own.filter { !$0.path.hasPrefix("secrets/tokens/") }
+                own.filter(service.restarts)
                 .map { "\($0.path) \($0.digest)" }.sorted() + peers(of: service)
         }
         for tier in ComposeService.Tier.allCases {
@@ -85,8 +84,10 @@ package struct FleetRendering: Sendable {
         return MachineFiles(
             machine: machine, services: services,
             files: files.values.sorted { $0.path < $1.path },
-            folders: services.contains { $0.service.role == .ingest }
-                ? [RenderedFolder("secrets/tokens", mode: 0o700, owner: 65_532)] : [],
+            folders: [
+                RenderedFolder("secrets", mode: 0o700, owner: 0),
+                RenderedFolder("secrets/tokens", mode: 0o700, owner: 65_532),
+            ],
             images: services.reduce(into: [:]) {
                 $0[$1.key] = material.image(of: $1, on: machine)
             },
@@ -142,7 +143,9 @@ package struct FleetRendering: Sendable {
                     "secrets/\(name)", content, mode: Self.secretMode, owner: service.user))
         }
         if service.service.role == .ingest, service.name == "ingest" {
-            let tokens = material.installation.filter { $0.key.hasPrefix("secrets/tokens/") }
+            let tokens = material.installation.filter {
+                $0.key.hasPrefix("secrets/tokens/") && !$0.key.hasSuffix(".lock")
+            }
             if tokens.isEmpty {
                 problems.append("secrets/tokens is empty; qoectl deploy init fills it")
             }
@@ -175,7 +178,14 @@ package struct FleetRendering: Sendable {
 
     private func secret(_ name: String, on machine: Machine) -> [UInt8]? {
         let all = material.installation
-        if let own = all["secrets/\(name)"] { return own }
+        if let own = all["secrets/\(name)"] {
+            // Made for the nodes of its day.
+            return name == "nats-cluster.conf"
+                ? Array(
+                    ServiceLines.repeated(String(decoding: own, as: UTF8.self), for: inventory).utf8
+                )
+                : own
+        }
         switch name {
         case "qoe-postgres-password": return all["secrets/postgres-qoe-password"]
         case "grafana-postgres-password": return all["secrets/postgres-reader-password"]

@@ -69,7 +69,7 @@ struct NewSecrets {
     private static let passwords = [
         "postgres-admin-password", "postgres-qoe-password", "postgres-reader-password",
         "postgres-replication-password", "nats-ingest-password", "nats-aggregator-password",
-        "nats-diagnoser-password", "nats-operator-password", "nats-route-password",
+        "nats-operator-password", "nats-route-password",
         "grafana-admin-password",
     ]
     /// The same secret for another reader.
@@ -120,7 +120,7 @@ struct NewSecrets {
     private func filled(_ source: String, _ secret: (String) -> String) throws -> [UInt8] {
         let text = String(
             decoding: try InstallationFolder.read("\(sources)/\(source)"), as: UTF8.self)
-        var result = ""
+        var result = "# Made by qoectl deploy init from \(source), which says what it is.\n"
         for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
             // What the comments say is done.
             if line.drop(while: { $0 == " " }).hasPrefix("#") { continue }
