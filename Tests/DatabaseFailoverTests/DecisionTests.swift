@@ -1,0 +1,2 @@
+import DatabaseFailover
+import Testing
