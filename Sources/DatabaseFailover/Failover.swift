@@ -13,7 +13,7 @@ package struct Failover {
 
     /// A clean stop writes a checkpoint; a server that is sick gets less and is then killed.
     private static let cleanStopSeconds = 120
-    private static let stopSeconds = 30
+    private static let stopSeconds = 15
     private static let arrivalLimit = Duration.seconds(60)
     /// What was received and not replayed yet is replayed first.
     private static let promotionLimit = Duration.seconds(900)

@@ -47,28 +47,31 @@ struct ServerScripts {
             [ ! -s "$data/pgdata.fenced" ] || echo "fenced=$(cat "$data/pgdata.fenced")"
             [ ! -s "$data/pgdata.streamed" ] || echo "streamed=$(cat "$data/pgdata.streamed")"
             [ "$status" = running ] || exit 0
-            if answer=$(timeout 20 docker exec -i "$id" timeout 15 psql -X -q -A -t -v ON_ERROR_STOP=1 \\
+            if answer=$(timeout 15 docker exec -i "$id" timeout 10 psql -X -q -A -t -v ON_ERROR_STOP=1 \\
                 -U postgres -d postgres 2>&1 << 'SQL'
             \(Self.question(other: other))
             SQL
             ); then printf '%s\\n' "$answer"
-            elif [ -z "$answer" ]; then echo "silence=no answer within 15 s"
+            elif [ -z "$answer" ]; then echo "silence=no answer within 10 s"
             else printf 'silence=%s\\n' "$(printf '%s' "$answer" | tr '\\n' ' ')"
             fi
 
             """
     }
 
-    /// The timeline of a primary is that of the log that it writes, as the control file lags behind a promotion.
+    /// The control file lags behind promotions: the timeline of a primary is that of the log that it writes, of a
+    /// replica that of the newest history file, as it follows the latest.
     private static func question(other: String) -> String {
         """
-        SET statement_timeout = '10s';
+        SET statement_timeout = '8s';
         SELECT 'recovery=' || pg_is_in_recovery();
         SELECT 'system=' || system_identifier FROM pg_control_system();
         SELECT 'timeline=' || CASE WHEN pg_is_in_recovery()
             THEN greatest((SELECT timeline_id FROM pg_control_checkpoint()),
                 (SELECT min_recovery_end_timeline FROM pg_control_recovery()),
-                (SELECT received_tli FROM pg_stat_wal_receiver))
+                (SELECT received_tli FROM pg_stat_wal_receiver),
+                (SELECT max(('x' || left(name, 8))::bit(32)::bigint) FROM pg_ls_waldir()
+                    WHERE name LIKE '%.history'))
             ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END;
         SELECT 'end=' || CASE WHEN pg_is_in_recovery()
             THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
@@ -180,7 +183,7 @@ struct ServerScripts {
     /// What run.sh said lately, and the errors.
     var words: String {
         find + """
-            docker logs --tail 200 "$id" 2>&1 | grep -E '^run.sh: |^pg_rewind: |^pg_basebackup: ' | tail -n 4
+            docker logs --tail 200 "$id" 2>&1 | grep -E '^run.sh: |^pg_rewind: |^pg_basebackup: ' | tail -n 5
 
             """
     }

@@ -137,7 +137,25 @@ extension ServerSight {
             Contact($0, nowSeconds: values["now"].flatMap { Int64($0) })
         }
         answer = Answer(values)
-        if answer == nil { silence = values["silence"] }
+        if answer == nil { silence = values["silence"].map(Self.reason) }
+    }
+}
+
+extension ServerSight {
+    /// What psql says, without where it was said.
+    private static func reason(_ words: String) -> String {
+        // There is no socket, or nobody behind it.
+        if words.contains("No such file or directory") || words.contains("Connection refused") {
+            return "PostgreSQL does not run"
+        }
+        let parts = words.split(separator: "failed: ", maxSplits: 1)
+        return String(parts.last ?? "no reason given").trimmingSpaces
+    }
+}
+
+extension String {
+    fileprivate var trimmingSpaces: String {
+        split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ")
     }
 }
 
