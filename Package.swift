@@ -233,7 +233,7 @@ let package = Package(
         tests("ServiceKit", ["OwnedThreads", .lifecycle, .logging, .metrics]),
         tests("Sketches", ["Telemetry", "TestKit"]),
         tests("Blocks", ["Telemetry", "TestKit"]),
-        tests("Deployment", ["TestKit"]),
+        tests("Deployment", ["OwnedThreads", "TestKit"]),
         tests("DatabaseFailover", ["Deployment", "PrivateServers", "TestKit"]),
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),

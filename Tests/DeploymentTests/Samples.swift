@@ -26,3 +26,40 @@ func problems(_ text: String) -> [String] {
 func isRefused(_ text: String) -> Bool {
     (try? Inventory(text)) == nil
 }
+
+/// The project's own files, and for each secret and certificate something.
+func sampleMaterial(for inventory: Inventory) -> FleetMaterial {
+    let root = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+    var sources: [String: [UInt8]] = [:]
+    func read(_ path: String) {
+        if let data = FileManager.default.contents(atPath: "\(root)/\(path)") {
+            sources[path] = Array(data)
+        }
+    }
+    for tier in ComposeService.Tier.allCases { read(tier.file) }
+    for case let path as String in FileManager.default.enumerator(atPath: "\(root)/deploy")
+        ?? FileManager.DirectoryEnumerator()
+    {
+        read("deploy/\(path)")
+    }
+    var own: [String: [UInt8]] = ["certs/ca.key": Array("signs".utf8)]
+    let secrets = [
+        "postgres-admin-password", "postgres-qoe-password", "postgres-reader-password",
+        "postgres-replication-password", "nats-ingest-password", "nats-aggregator-password",
+        "nats-accounts.conf", "grafana-admin-password", "tokens/tokens.jsonl",
+        "tokens/tokens.jsonl.pepper", "tokens/tokens.jsonl.lock",
+    ]
+    for name in secrets { own["secrets/\(name)"] = Array("secret \(name)".utf8) }
+    own["secrets/nats-cluster.conf"] = Array(
+        "routes: [\n    \"nats-route://route:x@nats-1:6222\"\n]\n".utf8)
+    for service in inventory.services {
+        for name in ["cert.pem", "key.pem", "ca.pem", "bundle.pem"] {
+            own["certs/\(service.name)/\(name)"] = Array("\(name) of \(service.name)".utf8)
+        }
+        for name in [".env.probe", "probe-token", "ca.pem"] where service.role == .probe {
+            own["probes/\(service.name)/\(name)"] = Array("\(name)\n".utf8)
+        }
+    }
+    return FleetMaterial(sources: sources, installation: own)
+}

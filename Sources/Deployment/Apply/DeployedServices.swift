@@ -1,46 +1,49 @@
 /// Which services were started where, as the operator's folder keeps it.
 package struct DeployedServices: Sendable, Equatable {
-    private var addresses: [Service: HostAddress]
+    private struct Place: Hashable {
+        let service: Service
+        let address: HostAddress
+    }
+
+    /// One that moves is at both its places until it is stopped at the old one.
+    private var places: Set<Place> = []
 
     /// Reads lines of a service and an address; what is neither is left out.
     package init(_ text: String) {
-        addresses = [:]
         for line in text.split(separator: "\n") {
             let words = line.split(separator: " ")
             guard words.count == 2, let service = Service(String(words[0])),
                 let address = HostAddress(String(words[1]))
             else { continue }
-            addresses[service] = address
+            places.insert(Place(service: service, address: address))
         }
     }
 
-    package var isEmpty: Bool { addresses.isEmpty }
+    package var isEmpty: Bool { places.isEmpty }
 
     package var text: String {
-        addresses.sorted { $0.key < $1.key }.map { "\($0.key.name) \($0.value)\n" }.joined()
+        places.map { ($0.service, $0.address.text) }.sorted { $0 < $1 }
+            .map { "\($0.name) \($1)\n" }.joined()
     }
 
     /// Notes what is about to be started on `machine`.
-    ///
-    /// One that ran elsewhere before stays noted there only as long as the name is not started anew: a service is
-    /// stopped at its old place first, see ``leftovers(_:)``.
     package mutating func add(_ machine: Machine) {
         for service in machine.services where service.role.phase != nil {
-            addresses[service] = machine.address
+            places.insert(Place(service: service, address: machine.address))
         }
     }
 
     package mutating func remove(_ machine: Machine) {
-        for service in machine.services where addresses[service] == machine.address {
-            addresses[service] = nil
+        for service in machine.services {
+            places.remove(Place(service: service, address: machine.address))
         }
     }
 
     /// The machines that an inventory would have.
     package var machines: [Machine] {
-        Dictionary(grouping: addresses) { $0.value }.map { address, entries in
+        Dictionary(grouping: places, by: \.address).map { address, entries in
             Machine(
-                address: address, services: entries.map(\.key).sorted(), aliases: [], line: 0)
+                address: address, services: entries.map(\.service).sorted(), aliases: [], line: 0)
         }.sorted { $0.services.lexicographicallyPrecedes($1.services) }
     }
 

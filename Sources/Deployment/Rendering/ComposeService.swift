@@ -131,10 +131,21 @@ package struct ComposeService: Sendable, Hashable {
 }
 
 extension ComposeService {
-    /// Whether a change of a file that it mounts is a reason to start it anew: not if it is read again by itself.
+    /// Whether a change of a file on its machine is a reason to start it anew: it is not if the service does not use the
+    /// file, or reads it again by itself.
     func restarts(for file: RenderedFile) -> Bool {
-        guard service.role == .ingest, name != Self.carrierName else { return true }
-        return !file.path.hasPrefix("secrets/tokens/") && !file.path.hasPrefix("certs/")
+        guard file.path.hasPrefix("certs/") else {
+            return !file.path.hasPrefix("secrets/tokens/")
+        }
+        let isBundle = file.path.hasSuffix("/bundle.pem")
+        let isAuthority = file.path.hasSuffix("/ca.pem")
+        if name == Self.carrierName { return isBundle || isAuthority }
+        return switch service.role {
+        case .ingest: false
+        // Clients of the database.
+        case .aggregator, .diagnoser, .balancer: isAuthority
+        default: !isBundle
+        }
     }
 }
 

@@ -39,8 +39,6 @@ struct StopDeployment: ParsableCommand {
             let run = FleetRun(fleet: fleet, inventory: inventory, stop: stop)
             // Also what the hosts file does not name any more.
             var services = run.deployed
-            for machine in run.deployed.isEmpty ? inventory.machines : [] { services.add(machine) }
-            let leftovers = services.leftovers(inventory)
             for machine in inventory.machines { services.add(machine) }
             let machines = services.machines
             let progress = run.progress
@@ -49,7 +47,7 @@ struct StopDeployment: ParsableCommand {
                 shell: fleet.remote.shell(isStopped: stop.asClosure),
                 folder: try fleet.remoteFolder.folder)
             stopping.onEvent = { progress.show($0) }
-            try stopping.stop(machines + leftovers)
+            try stopping.stop(machines)
             progress.end()
             guard deleteData else {
                 say("all is stopped; qoectl deploy apply starts it again")
