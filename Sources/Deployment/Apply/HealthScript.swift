@@ -7,17 +7,24 @@ struct HealthScript {
 
     /// A container that ended so often since is not going to stay.
     private static let restartMax = 5
-    /// An unhealthy container may recover within so many seconds.
+    /// An unhealthy container, or one that is not ready, may recover within so many seconds.
     private static let unhealthySecondsMax = 60
     /// Without a check, it counts as well when it has run so many seconds.
     private static let steadySeconds = 3
     private static let logLines = 20
+
+    /// Our programs are healthy while they live; ready is who has what it depends on. Probes serve no one.
+    private var readiness: String {
+        guard service.image == .qoe, service.tier != .probe else { return "true" }
+        return #"not_ready=$(docker exec "$c" qoectl health --ready < /dev/null 2>&1)"#
+    }
 
     var text: String {
         let compose = folder.compose(service.tier, profile: service.profile)
         return """
             cd \(folder.path) || exit 1
             c=$(\(compose) ps -aq \(service.name) < /dev/null | head -n 1)
+            is_ready() { \(readiness); }
             ask() { docker inspect --format '{{.State.Status}} \
             {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}}' "$c" 2>&1; }
             i=0 bad=0 steady=0 why='it has no container'
@@ -26,7 +33,9 @@ struct HealthScript {
                 [ -n "$first" ] || first=$3
                 why="$1, health $2"
                 case "$1 $2" in
-                    'running healthy') exit 0 ;;
+                    'running healthy')
+                        if is_ready; then exit 0; fi
+                        bad=$((bad + 1)) why="it runs but is not ready: $not_ready" ;;
                     'running none')
                         steady=$((steady + 1))
                         [ "$steady" -le \(Self.steadySeconds) ] || exit 0 ;;

@@ -76,9 +76,13 @@ package struct FleetRendering: Sendable {
             files[tier.file] = RenderedFile(
                 tier.file, Self.labelled(text, digests, &problems, tier.file), mode: 0o644)
         }
-        // The variables name no secrets, yet an operator may have put one there.
-        files[".env"] = RenderedFile(
-            ".env", SettingsFile.text(environment(of: machine)), mode: 0o600)
+        let texts = Set(services.map(\.tier.file)).compactMap(material.text)
+        // What none of its files reads is no change of the machine.
+        let variables = environment(of: machine).filter { name, _ in
+            texts.contains { $0.contains(name) }
+        }
+        // They are no secrets, yet an operator may have put one there.
+        files[".env"] = RenderedFile(".env", SettingsFile.text(variables), mode: 0o600)
         files["hosts"] = RenderedFile("hosts", hostsLines)
         let settings = environment(of: machine)
         return MachineFiles(

@@ -84,7 +84,15 @@ struct FleetRun {
             say("nothing of ours runs there")
             return
         }
-        let changes = try deployment.ask()
+        let changes: [MachineChanges]
+        do throws(DeploymentFailure) {
+            changes = try deployment.ask()
+        } catch {
+            for problem in error.problems { complain(problem) }
+            throw CommandFailure(
+                "nothing was changed: \(error.problems.count) problem\(error.problems.count == 1 ? "" : "s"), above. "
+                    + "apply --machine NAME is for those without any")
+        }
         if isDryRun {
             show(changes, phases)
             return
