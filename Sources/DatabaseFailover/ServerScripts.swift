@@ -183,7 +183,7 @@ struct ServerScripts {
     /// What run.sh said lately, and the errors.
     var words: String {
         find + """
-            docker logs --tail 200 "$id" 2>&1 | grep -E '^run.sh: |^pg_rewind: |^pg_basebackup: ' | tail -n 5
+            docker logs --since "$(docker inspect --format '{{.State.StartedAt}}' "$id")" "$id" 2>&1 | grep -E '^run.sh: |^pg_rewind: |^pg_basebackup: ' | tail -n 5
 
             """
     }
