@@ -7,17 +7,22 @@ struct FailoverRunTests {
     private let one = TwoMachines.primary
     private let two = TwoMachines.replica
 
-    private func withMachines(_ body: (TwoMachines) throws -> Void) throws {
-        try withTemporaryFolder { folder in
-            let machines = try TwoMachines(folder)
-            defer { machines.end() }
-            do {
-                for name in [one, two] { try machines.docker("docker start \(name)") }
-                try expectFollowing(machines, primary: one)
-                try body(machines)
-            } catch {
-                for name in [one, two] { Issue.record("\(name):\n\(machines.log(of: name))") }
-                throw error
+    private func withMachines(
+        _ body: @escaping @Sendable (TwoMachines) throws -> Void
+    ) async throws {
+        try await onOwnThread("failover") {
+            try withTemporaryFolder { folder in
+                let machines = try TwoMachines(folder)
+                defer { machines.end() }
+                do {
+                    for name in [one, two] { try machines.docker("docker start \(name)") }
+                    try expectFollowing(machines, primary: one)
+                    try body(machines)
+                } catch {
+                    let logs = [one, two].map { "\($0):\n\(machines.log(of: $0))" }
+                    Issue.record("\(error)\n\(logs.joined(separator: "\n"))")
+                    throw error
+                }
             }
         }
     }
@@ -38,8 +43,10 @@ struct FailoverRunTests {
             }, "\(name) serves")
     }
 
-    @Test func `a primary that was killed is replaced, never serves again, and rejoins`() throws {
-        try withMachines { machines in
+    @Test func `a primary that was killed is replaced, never serves again, and rejoins`()
+        async throws
+    {
+        try await withMachines { machines in
             _ = try machines.sql("CREATE TABLE kept AS SELECT 1 AS n", at: one)
             guard case .nothingToDo = try machines.failover().decision else {
                 Issue.record("a primary that works was replaced")
@@ -90,8 +97,8 @@ struct FailoverRunTests {
         }
     }
 
-    @Test func `a switchover loses nothing, and back again`() throws {
-        try withMachines { machines in
+    @Test func `a switchover loses nothing, and back again`() async throws {
+        try await withMachines { machines in
             _ = try machines.sql("CREATE TABLE kept AS SELECT 1 AS n", at: one)
             for (old, new) in [(one, two), (two, one)] {
                 let (decision, said) = try machines.failover {
@@ -110,8 +117,10 @@ struct FailoverRunTests {
         }
     }
 
-    @Test func `a primary that nobody could stop stops itself when it meets the new one`() throws {
-        try withMachines { machines in
+    @Test func `a primary that nobody could stop stops itself when it meets the new one`()
+        async throws
+    {
+        try await withMachines { machines in
             machines.cutOff(one)
             guard case .refused = try machines.failover({ $0.primaryIsLost = true }).decision else {
                 Issue.record("a primary was given up whose log still came")
