@@ -89,7 +89,10 @@ let package = Package(
         library("Diagnosis", ["Telemetry"], safe: true),
 
         // An installation of several machines, from its hosts file.
-        library("Deployment", ["Spelling"], safe: true),
+        library("Deployment", ["OwnedThreads", "Spelling"], safe: true),
+
+        // The two database servers of an installation: who is the primary, and how that changes.
+        library("DatabaseFailover", ["Deployment"], safe: true),
 
         // What was probably meant by a name that nobody knows.
         library("Spelling", safe: true),
@@ -180,9 +183,9 @@ let package = Package(
         program(
             "qoectl",
             [
-                "AggregatorCore", "Bus", "Deployment", "IngestCore", "LocalStack", "NATSClient",
-                "OperatorCore", "OwnedThreads", "Postgres", "ServiceKit", "Store", "Telemetry",
-                "Transport", .argumentParser,
+                "AggregatorCore", "Bus", "DatabaseFailover", "Deployment", "IngestCore",
+                "LocalStack", "NATSClient", "OperatorCore", "OwnedThreads", "Postgres",
+                "ServiceKit", "Store", "Telemetry", "Transport", .argumentParser,
             ]),
 
         // In this package, and not in one of its own, because it measures what only this package sees.
@@ -231,6 +234,13 @@ let package = Package(
         tests("Sketches", ["Telemetry", "TestKit"]),
         tests("Blocks", ["Telemetry", "TestKit"]),
         tests("Deployment", ["TestKit"]),
+        .testTarget(
+            name: "DatabaseFailoverTests",
+            dependencies: [
+                "DatabaseFailover", "Deployment", "PrivateServers", "TestKit", "Transport",
+            ],
+            // A stand-in for docker.
+            exclude: ["Machines"], swiftSettings: strict),
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
         tests("EventParsing", ["Blocks", "Fuzzing", "Telemetry", "TestKit"]),
