@@ -31,11 +31,13 @@ package struct DiagnoserService: Sendable {
     private func run(until stop: StopSignal, interrupt: PostgresInterrupt) {
         var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(15))
         var random = SystemRandomNumberGenerator()
+        var timelines = SeenTimelines()
         while !stop.wasGiven {
             do {
                 let connection = try PostgresConnection(
                     to: configuration.database, interrupt: interrupt)
                 try Schema().requireCurrent(connection)
+                try timelines.check(ServerIdentity(of: connection))
                 let reader =
                     try configuration.reader.map { (address) throws(PostgresError) in
                         try PostgresConnection(to: address, interrupt: interrupt)

@@ -42,22 +42,7 @@ package final class AggregateStore {
 
     /// The identity of the server behind the connection.
     package func serverIdentity() throws(PostgresError) -> ServerIdentity {
-        // Right after a promotion the control file still names the old timeline; the name of the
-        // current log file is right, but only a primary has one.
-        let result = try connection.query(
-            PostgresStatement(
-                "server_identity",
-                """
-                SELECT system_identifier, CASE WHEN pg_is_in_recovery()
-                    THEN (SELECT timeline_id::bigint FROM pg_control_checkpoint())
-                    ELSE ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))
-                        ::bit(64)::bigint END, pg_is_in_recovery()
-                FROM pg_control_system()
-                """))
-        var row = try result.only()
-        return ServerIdentity(
-            systemIdentifier: try row.next(), timeline: try row.next(),
-            isInRecovery: try row.next())
+        try ServerIdentity(of: connection)
     }
 }
 

@@ -101,13 +101,3 @@ package struct FlushReceipt: Equatable, Sendable {
 
     package init() {}
 }
-
-/// The identity of the server behind a connection; compared on every reconnect.
-package struct ServerIdentity: Hashable, Sendable {
-    /// `system_identifier` of the cluster: the same on all its replicas.
-    package let systemIdentifier: Int64
-    /// Grows by one at every promotion; a lower one than seen before is a primary left behind.
-    package let timeline: Int64
-    /// Whether the server is a standby.
-    package let isInRecovery: Bool
-}

@@ -1,5 +1,6 @@
-import DatabaseFailover
 import Testing
+
+@testable import DatabaseFailover
 
 private func primary(
     _ name: String, timeline: UInt32 = 1, end: UInt64 = 1000, sending: String? = "streaming"
@@ -137,6 +138,13 @@ struct FailoverDecisionTests {
         #expect(
             decide(lost, other) { $0.primaryIsLost = true }
                 == .promote(two, insteadOf: one, isClean: false, fences: false))
+    }
+
+    @Test func `a primary whose log still comes is not lost`() {
+        var receiving = replica(two, contact: recent())
+        receiving.answer?.isReceiving = true
+        let away = silent(one, .unknown("no route"), data: .none)
+        #expect(isRefused(decide(away, receiving) { $0.primaryIsLost = true }, "not lost"))
     }
 
     @Test func `a machine that can be reached is fenced even when it is called lost`() {
@@ -299,5 +307,42 @@ struct ReportTests {
     @Test func `positions are written as PostgreSQL writes them`() {
         #expect(LogPosition("FFFFFFFF/FFFFFFFF").map(\.description) == "FFFFFFFF/FFFFFFFF")
         #expect(LogPosition("0/3044228").map(\.description) == "0/3044228")
+    }
+
+    @Test func `what the log has beyond the replica's is read`() {
+        let missing = MissingLog(
+            report: """
+                checkpoint=0/3000000
+                last=0/3000100
+                last_bytes=34
+                commits=2
+                first_commit=2026-11-21 20:24:20.6 UTC
+                last_commit=2026-11-21 20:24:23.6 UTC
+                """, after: LogPosition(bytes: 0x300_0000))
+        #expect(missing?.bytes == 0x100 + 34)
+        #expect(missing?.commitCount == 2)
+        #expect(missing?.summary.contains("from 2026-11-21 20:24:20.6 UTC to") == true)
+    }
+
+    @Test func `a single record that did not arrive is missed`() {
+        // The checkpoint of a clean stop, which begins where the replica's log ends.
+        let missing = MissingLog(
+            report: "checkpoint=0/3000000\nlast=0/3000000\nlast_bytes=114\ncommits=0",
+            after: LogPosition(bytes: 0x300_0000))
+        #expect(missing?.bytes == 114)
+    }
+
+    @Test
+    func `a log that has nothing more misses nothing, and one that is gone up to the checkpoint`() {
+        let report = "checkpoint=0/3000000\ncommits=0"
+        let after = MissingLog(report: report, after: LogPosition(bytes: 0x300_0072))
+        #expect(after?.bytes == 0)
+        let before = MissingLog(report: report, after: LogPosition(bytes: 0x200_0000))
+        #expect(before?.bytes == 0x100_0000)
+    }
+
+    @Test(arguments: ["", "commits=x\ncheckpoint=0/1", "commits=1", "checkpoint=0/1"])
+    func `what cannot be read of a log is not taken for nothing`(_ report: String) {
+        #expect(MissingLog(report: report, after: LogPosition(bytes: 0)) == nil)
     }
 }

@@ -88,12 +88,15 @@ final class HTTPClient: @unchecked Sendable {
             socket, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))
     }
 
-    /// Sends what the kernel takes at once; over TLS all or nothing, and then the same bytes must be sent next.
+    /// Sends what the kernel takes at once; over TLS what was not taken must come next.
     ///
     /// - Returns: How much that was.
     func sendWithoutWaiting(_ bytes: [UInt8]) -> Int {
         guard case .clear(let socket) = stream else {
-            return (try? send(bytes, Patience(for: .milliseconds(1)))).map { bytes.count } ?? 0
+            guard case .secured(let connection) = stream,
+                case .bytes(let count)? = try? connection.writeAvailable(bytes.span)
+            else { return 0 }
+            return count
         }
         return max(
             0, Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)))

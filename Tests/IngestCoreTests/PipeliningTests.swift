@@ -102,7 +102,8 @@ import Testing
             let slow = "qoe_ingest_connections_closed_total{reason=\"slow_reader\"}"
             let hasEnded = eventually {
                 while sentBytes < 256 << 20 {
-                    let count = client.sendWithoutWaiting(request)
+                    let count = client.sendWithoutWaiting(
+                        Array(request[(sentBytes % request.count)...]))
                     if count == 0 { break }
                     sentBytes += count
                 }

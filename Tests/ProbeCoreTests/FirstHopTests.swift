@@ -70,6 +70,36 @@ struct FirstHopTests {
         }
     }
 
+    @Test func `a gateway that refuses echo requests is there, and another host is not`() async {
+        await #expect(processExitsWith: .success) {
+            try Namespaces.behindGateway { gateway in
+                // It forwards what is for its own address, and may not.
+                // Neither side asks by ARP for what is no longer an address.
+                try gateway.run(
+                    """
+                    set -e
+                    there="nsenter -t \(gateway.holder) -n ip"
+                    mac() { awk '{print $3}'; }
+                    ip neigh replace 10.9.0.1 dev probe0 lladdr $($there -br link show gateway0 | mac)
+                    $there neigh replace 10.9.0.2 dev gateway0 lladdr $(ip -br link show probe0 | mac)
+                    """)
+                try gateway.runThere("ip route del local 10.9.0.1 dev gateway0 table local")
+                try gateway.runThere("ip route add prohibit 10.9.0.1")
+                let found = try measure("first-hop gap=2ms wait=5s")
+                try demand(found.failure == nil)
+                try demand(found["method"] == .text("icmp-echo"))
+                // As many as it may send of these, which is no loss.
+                try demand(found.metrics[.loss] == nil)
+                try demand(found.metrics[.rtt] != nil)
+                try demand(found["refused"] == found["received"])
+                // For a target the same is a failure: what was asked for did not echo.
+                let echo = try measure("icmp://10.9.0.1 gap=2ms wait=300ms")
+                try demand(echo.failure?.message.contains("prohibited") == true)
+                try demand(echo.metrics[.loss]?.inUnit == 100)
+            }
+        }
+    }
+
     @Test func `a link-local gateway of IPv6 is measured either way`() async {
         await #expect(processExitsWith: .success) {
             try Namespaces.behindGateway { gateway in
@@ -161,10 +191,12 @@ struct FirstHopTests {
 }
 
 private struct NotAsWanted: Error {
-    var line = 0
+    let line: Int
+
+    init(line: Int = #line) { self.line = line }
 }
 
-/// In a process of its own a failed expectation would be told to nobody; the line becomes its exit code.
+/// A failed expectation in a process of its own.
 private func demand(_ condition: Bool, line: Int = #line) throws {
     if !condition { throw NotAsWanted(line: line) }
 }
@@ -172,7 +204,7 @@ private func demand(_ condition: Bool, line: Int = #line) throws {
 /// Network namespaces for the calling thread; they end with the process.
 private struct Namespaces {
     /// The process that holds the gateway's namespace.
-    private let holder: String
+    let holder: String
 
     static let areAvailable =
         geteuid() == 0
@@ -196,7 +228,8 @@ private struct Namespaces {
             defer { gateway.end() }
             try body(gateway)
         } catch let error as NotAsWanted {
-            exit(CInt(error.line % 256))
+            print("line \(error.line) is not as wanted")
+            exit(1)
         }
     }
 
@@ -234,13 +267,13 @@ private struct Namespaces {
     }
 
     /// Runs a command on this side.
-    func run(_ command: String) throws {
-        guard system(command) == 0 else { throw NotAsWanted() }
+    func run(_ command: String, line: Int = #line) throws {
+        guard system(command) == 0 else { throw NotAsWanted(line: line) }
     }
 
     /// Runs a command on the gateway's side.
-    func runThere(_ command: String) throws {
-        try run("nsenter -t \(holder) -n \(command)")
+    func runThere(_ command: String, line: Int = #line) throws {
+        try run("nsenter -t \(holder) -n \(command)", line: line)
     }
 
     private func end() {

@@ -35,7 +35,7 @@ extension OnAnEmulatedLink {
                     Figure(
                         "rtt_min_ms", try found.number("rtt_min_ms"), from: roundTrip,
                         late: Self.lateness),
-                    Figure("jitter_ms", try found.value(.jitter), in: 0...Self.lateness),
+                    Figure("jitter_ms", try found.value(.jitter), from: 0, late: Self.lateness),
                 ]
             }
         }
@@ -201,10 +201,13 @@ extension OnAnEmulatedLink {
                 // One step deviates by about its mean, and neighbouring steps share a value.
                 let error = 5 * width / Double(count).squareRoot()
                 return [
-                    Figure("jitter_ms", jitter, in: (exact - 0.5)...(exact + 0.5)),
+                    Figure(
+                        "jitter_ms", jitter, near: (exact - 0.5)...(exact + 0.5),
+                        possible: 0...(.infinity)),
                     Figure(
                         "jitter_ms of any seed", jitter,
-                        in: (share * width - error)...(share * width + error)),
+                        near: (share * width - error)...(share * width + error),
+                        possible: 0...(.infinity)),
                     Figure(
                         "rtt_ms", try found.value(.rtt), from: set.lowerMedian,
                         late: Self.lateness),

@@ -30,7 +30,7 @@ export PGPASSFILE="$scratch/pgpass"
 (
     umask 077
     printf '%s:%s:*:replication:%s\n' "$PEER_HOST" "$PEER_PORT" \
-        "$(cat "${REPLICATION_PASSWORD_FILE:-/run/secrets/postgres_replication_password}")" \
+        "$(cat "${SECRETS:-/run/secrets}/postgres_replication_password")" \
         > "$PGPASSFILE"
 )
 peer="host=$PEER_HOST port=$PEER_PORT user=replication application_name=$SERVER_NAME"
@@ -174,7 +174,8 @@ copy() {
     say "copying $PEER_HOST"
     # It may be there from a copy that was cut off, and may have lost its log.
     command_of_peer "DROP_REPLICATION_SLOT $slot WAIT" 2> /dev/null || true
-    errand pg_basebackup --dbname "$peer" --pgdata "$PGDATA.copy" --wal-method stream \
+    # Under a name of its own: a copy is no replica yet.
+    errand pg_basebackup --dbname "$peer application_name=$SERVER_NAME-copy" --pgdata "$PGDATA.copy" --wal-method stream \
         --checkpoint fast --create-slot --slot "$slot"
     touch "$PGDATA.copy/standby.signal"
     if [ -e "$PGDATA" ]; then mv "$PGDATA" "$PGDATA.old"; fi

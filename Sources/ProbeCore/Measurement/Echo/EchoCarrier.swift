@@ -12,6 +12,8 @@ protocol EchoCarrier {
 /// What a received packet or report says of a train.
 enum EchoMeaning {
     case answer(number: Int, DatagramArrival)
+    /// The host itself says that it does not answer: it is there.
+    case refusal(number: Int, DatagramArrival)
     /// Why a packet of the train did not arrive.
     case lost(reason: String)
     /// Nothing: it belongs to somebody else.
@@ -48,17 +50,20 @@ struct ICMPEchoCarrier: EchoCarrier {
     private let payload: EchoPayload
     private let host: SocketAddress
     private let identifier: UInt16
+    /// Whether the host answers also by refusing: it is there then, though it does not echo.
+    private let acceptsRefusals: Bool
 
     private static let headBytes = 8
 
     /// - Parameter socket: Connected; a ping or a raw socket.
     init(
-        _ socket: DatagramSocket, host: SocketAddress, payload: EchoPayload,
+        _ socket: DatagramSocket, host: SocketAddress, payload: EchoPayload, acceptsRefusals: Bool,
         using generator: inout some RandomNumberGenerator
     ) {
         self.socket = socket
         self.payload = payload
         self.host = host
+        self.acceptsRefusals = acceptsRefusals
         // A ping socket has its identifier from the system.
         identifier =
             switch socket.kind {
@@ -95,8 +100,19 @@ struct ICMPEchoCarrier: EchoCarrier {
         case .report(let report):
             // A raw socket also gets what is said of other programs' requests to the same host.
             if let quoted = identifier(in: report.quoted), quoted != identifier { return .foreign }
+            if acceptsRefusals, report.sender?.isSameHost(as: host) == true,
+                let number = sequenceNumber(in: report.quoted)
+            {
+                return .refusal(number: number, report.arrival)
+            }
             return .lost(reason: report.description)
         }
+    }
+
+    /// The number of a packet by its head; a train is shorter than the field is wide.
+    private func sequenceNumber(in message: [UInt8]) -> Int? {
+        guard message.count >= Self.headBytes else { return nil }
+        return Int(message[6]) << 8 | Int(message[7])
     }
 
     private func identifier(in message: [UInt8]) -> UInt16? {

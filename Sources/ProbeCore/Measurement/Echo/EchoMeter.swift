@@ -82,11 +82,12 @@ extension Measurement {
 
     /// Runs a train of ICMP echo and records it; gives how many packets were answered.
     ///
+    /// - Parameter acceptsRefusals: Whether the host's own refusal is an answer too.
     /// - Throws: ``TransportError``: ``TransportError/Code/unreachable`` when this machine has no way to the host.
     @discardableResult
     mutating func runICMPEcho(
         _ train: EchoTrain, to address: SocketAddress, over socket: DatagramSocket,
-        _ interrupt: Interrupt?
+        acceptsRefusals: Bool = false, _ interrupt: Interrupt?
     ) throws(TransportError) -> Int {
         var generator = SystemRandomNumberGenerator()
         try socket.connect(to: address)
@@ -94,7 +95,7 @@ extension Measurement {
         let carrier = ICMPEchoCarrier(
             socket, host: address,
             payload: EchoPayload(size: train.payloadBytes, using: &generator),
-            using: &generator)
+            acceptsRefusals: acceptsRefusals, using: &generator)
         var run = EchoRun(train)
         try run.run(over: carrier, gaps: train.gaps(using: &generator), interrupt)
         details.append(MeasurementDetail("icmp_socket", .text(socket.kind.rawValue)))

@@ -8,6 +8,8 @@ struct EchoRun {
     private(set) var unsent = 0
     /// Received packets that belong to nobody's request of this train.
     private(set) var foreign = 0
+    /// Answers that say only that the host is there.
+    private(set) var refusals = 0
     /// Answers whose arrival is when this process read them, not when the machine received them.
     private(set) var timedByProcess = 0
     /// Why packets were lost or not sent, and how often.
@@ -82,18 +84,24 @@ struct EchoRun {
 
     private mutating func take(_ meaning: EchoMeaning) {
         switch meaning {
-        case .answer(let number, let arrival):
-            guard let sentAt = ledger.sentAt(number) else {
-                foreign += 1
-                return
-            }
-            let isPlausible = arrival.instant >= sentAt
-            if !arrival.isKernelTimed || !isPlausible { timedByProcess += 1 }
-            ledger.recordAnswer(
-                to: number, at: isPlausible ? arrival.instant : arrival.readAt)
+        case .answer(let number, let arrival): take(answerTo: number, arrival)
+        case .refusal(let number, let arrival):
+            refusals += 1
+            take(answerTo: number, arrival)
         case .lost(let reason): note(reason)
         case .foreign: foreign += 1
         }
+    }
+
+    private mutating func take(answerTo number: Int, _ arrival: DatagramArrival) {
+        guard let sentAt = ledger.sentAt(number) else {
+            foreign += 1
+            return
+        }
+        let isPlausible = arrival.instant >= sentAt
+        if !arrival.isKernelTimed || !isPlausible { timedByProcess += 1 }
+        ledger.recordAnswer(
+            to: number, at: isPlausible ? arrival.instant : arrival.readAt)
     }
 
     private mutating func note(_ reason: String) {
@@ -132,8 +140,10 @@ struct EchoRun {
 extension Measurement {
     /// Records what a train found.
     ///
-    /// - Parameter countsLoss: Whether an answer that is missing means that a packet was lost.
+    /// - Parameter countsLoss: Whether an answer that is missing means that a packet was lost. Where answers are
+    ///   refusals it does not: hosts limit how many of those they send (RFC 1812, section 4.3.2.8).
     mutating func record(_ run: EchoRun, countsLoss: Bool = true) {
+        let countsLoss = countsLoss && run.refusals == 0
         let summary = run.ledger.summary
         record(summary.roundTrips?.median, as: .rtt)
         record(summary.jitter, as: .jitter)
@@ -145,6 +155,7 @@ extension Measurement {
             MeasurementDetail("sent", .integer(summary.sent)),
             MeasurementDetail("received", .integer(summary.received)),
         ]
+        if run.refusals > 0 { details.append(MeasurementDetail("refused", .integer(run.refusals))) }
         if run.unsent > 0 { details.append(MeasurementDetail("unsent", .integer(run.unsent))) }
         if countsLoss, summary.sent > 0 {
             details.append(MeasurementDetail("loss_runs", .integers(summary.lossRuns)))

@@ -4,7 +4,7 @@ package import Transport
 
 /// Measures the way to the default gateway: what is this side's own network, and what is behind it.
 ///
-/// By a train of ICMP echo requests; where these are not permitted, or the gateway has never answered one, by packets
+/// By a train of ICMP echo requests, which a gateway may also refuse, as that says that it is there; where these are not permitted, or the gateway has never answered one, by packets
 /// of one hop, whose expiry the gateway reports. The latter has no `loss_pct`: gateways limit how many reports they send.
 package final class FirstHopMeter: Sendable {
     private enum Method: String {
@@ -68,7 +68,7 @@ package final class FirstHopMeter: Sendable {
             var measurement = begun
             measurement.details.append(Self.detail(.echo))
             let received = try measurement.runICMPEcho(
-                target.train, to: gateway, over: socket, interrupt)
+                target.train, to: gateway, over: socket, acceptsRefusals: true, interrupt)
             note(gateway, .echo, isAnswered: received > 0)
             byEcho = .measured(measurement)
             if received > 0 || method == .echo { return byEcho }
