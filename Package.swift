@@ -89,7 +89,7 @@ let package = Package(
         library("Diagnosis", ["Telemetry"], safe: true),
 
         // An installation of several machines, from its hosts file.
-        library("Deployment", ["OwnedThreads", "Spelling"], safe: true),
+        library("Deployment", ["CDigests", "OwnedThreads", "Spelling"], safe: true),
 
         // The two database servers of an installation: who is the primary, and how that changes.
         library("DatabaseFailover", ["Deployment"], safe: true),

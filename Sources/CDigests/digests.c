@@ -17,6 +17,8 @@ typedef struct {
 
 _Static_assert(sizeof(states) <= sizeof(digests_hmac_key), "the schedule has too little room");
 _Static_assert(_Alignof(states) <= _Alignof(digests_hmac_key), "the schedule is not aligned");
+_Static_assert(sizeof(SHA256_CTX) <= sizeof(digests_sha256), "a hash has too little room");
+_Static_assert(_Alignof(SHA256_CTX) <= _Alignof(digests_sha256), "a hash is not aligned");
 _Static_assert(DIGESTS_SHA256_BYTES == SHA256_DIGEST_LENGTH, "the length of a digest");
 _Static_assert(DIGESTS_HMAC_KEY_BYTES_MAX == SHA256_CBLOCK, "the length of a block");
 
@@ -53,6 +55,18 @@ bool digests_hmac(
         && SHA256_Final(inner, &begun.inner) == 1
         && SHA256_Update(&begun.outer, inner, sizeof inner) == 1
         && SHA256_Final(digest, &begun.outer) == 1;
+}
+
+bool digests_sha256_begin(digests_sha256 *hash) {
+    return SHA256_Init((SHA256_CTX *)hash->words) == 1;
+}
+
+bool digests_sha256_add(digests_sha256 *hash, const void *bytes, size_t count) {
+    return SHA256_Update((SHA256_CTX *)hash->words, bytes, count) == 1;
+}
+
+bool digests_sha256_end(digests_sha256 *hash, uint8_t digest[DIGESTS_SHA256_BYTES]) {
+    return SHA256_Final(digest, (SHA256_CTX *)hash->words) == 1;
 }
 
 bool digests_equal(const void *a, const void *b, size_t count) {

@@ -1,4 +1,4 @@
-// What tokens need of libcrypto. A shim, so that OpenSSL's headers stay out of Swift.
+// What tokens and digests of files need of libcrypto. A shim, so that OpenSSL's headers stay out of Swift.
 
 #ifndef DIGESTS_H
 #define DIGESTS_H
@@ -24,6 +24,17 @@ bool digests_hmac_prepare(const void *key, size_t count, digests_hmac_key *prepa
 bool digests_hmac(
     const digests_hmac_key *key, const void *bytes, size_t count,
     uint8_t digest[DIGESTS_SHA256_BYTES]);
+
+/// A SHA-256 (FIPS 180-4) under way.
+typedef struct {
+    /// Room for a state of libcrypto; checked when the shim is compiled.
+    uint64_t words[14];
+} digests_sha256;
+
+/// Begins a hash; false when libcrypto fails, as do the two others.
+bool digests_sha256_begin(digests_sha256 *hash);
+bool digests_sha256_add(digests_sha256 *hash, const void *bytes, size_t count);
+bool digests_sha256_end(digests_sha256 *hash, uint8_t digest[DIGESTS_SHA256_BYTES]);
 
 /// Compares `count` bytes in a time that does not depend on them.
 bool digests_equal(const void *a, const void *b, size_t count);

@@ -20,5 +20,6 @@ struct DeployCommand: ParsableCommand {
             InitializeDeployment.self, PlanDeployment.self, PrintFirewall.self,
             ApplyDeployment.self, UpgradeDeployment.self, ScaleDeployment.self,
             StopDeployment.self, ShowLogs.self, MakeProbeFolder.self,
+            BackupDeployment.self, RestoreDeployment.self,
         ])
 }
