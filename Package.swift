@@ -89,7 +89,7 @@ let package = Package(
         library("Diagnosis", ["Telemetry"], safe: true),
 
         // An installation of several machines, from its hosts file.
-        library("Deployment", ["Spelling"], safe: true),
+        library("Deployment", ["OwnedThreads", "Spelling"], safe: true),
 
         // What was probably meant by a name that nobody knows.
         library("Spelling", safe: true),
