@@ -17,7 +17,7 @@ package struct Machine: Sendable, Hashable {
             || HostAddress(text) == address
     }
 
-    func has(_ role: Role) -> Bool { services.contains { $0.role == role } }
+    package func has(_ role: Role) -> Bool { services.contains { $0.role == role } }
 }
 
 /// The machines of an installation, from a hosts file without errors.
@@ -57,5 +57,5 @@ package struct Inventory: Sendable, Hashable {
         machines.first { $0.isCalled(name) }
     }
 
-    func has(_ role: Role) -> Bool { machines.contains { $0.has(role) } }
+    package func has(_ role: Role) -> Bool { machines.contains { $0.has(role) } }
 }

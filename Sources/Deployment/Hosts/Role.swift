@@ -6,6 +6,8 @@ package enum Role: String, Sendable, Hashable, CaseIterable {
     case aggregator
     case diagnoser
     case ingest
+    /// HAProxy before several ingest machines.
+    case balancer
     case probe
     case prometheus
     case jaeger
@@ -30,7 +32,7 @@ package enum Role: String, Sendable, Hashable, CaseIterable {
         switch self {
         case .postgresPrimary, .postgresReplica, .prometheus, .jaeger, .otelCollector, .grafana:
             .single
-        case .nats, .aggregator, .diagnoser, .ingest: .numbered
+        case .nats, .aggregator, .diagnoser, .ingest, .balancer: .numbered
         case .probe: .free
         case .operator: .freeOrSingle
         }
@@ -42,7 +44,7 @@ package enum Role: String, Sendable, Hashable, CaseIterable {
         case .postgresPrimary, .postgresReplica: .storage
         case .nats: .nats
         case .aggregator, .diagnoser: .processing
-        case .ingest: .ingest
+        case .ingest, .balancer: .ingest
         case .probe: .probes
         case .prometheus, .jaeger, .otelCollector, .grafana: .monitoring
         case .operator: nil

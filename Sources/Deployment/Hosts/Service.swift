@@ -30,7 +30,7 @@ package struct Service: Sendable, Hashable {
     }
 
     /// Nil when the name is not of the form that a role's names have.
-    init?(_ name: String) {
+    package init?(_ name: String) {
         for role in Role.allCases {
             let rest = name.dropFirst(role.rawValue.count)
             guard name.hasPrefix(role.rawValue) else { continue }

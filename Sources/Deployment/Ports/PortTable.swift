@@ -71,6 +71,7 @@ package enum PortTable {
         Row(
             .ingest, 9090, "metrics", .roles([.prometheus]),
             moved: Move(beside: .prometheus, to: 9190)),
+        Row(.balancer, 443, "HTTPS", .anyone),
         Row(.prometheus, 9090, "queries", .roles([.grafana, .operator])),
         Row(.jaeger, 16686, "traces", .roles([.grafana, .operator])),
         Row(.jaeger, 4317, "OTLP over gRPC", ours, .without(.otelCollector)),

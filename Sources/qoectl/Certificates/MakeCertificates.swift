@@ -62,7 +62,7 @@ struct RenewCertificates: ParsableCommand {
     }
 }
 
-private func makeCertificates(
+func makeCertificates(
     _ inventory: Inventory, _ folder: CertificateFolder, _ authority: LocalAuthority,
     isForced: Bool
 ) throws {
