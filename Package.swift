@@ -91,6 +91,9 @@ let package = Package(
         // An installation of several machines, from its hosts file.
         library("Deployment", ["OwnedThreads", "Spelling"], safe: true),
 
+        // The two database servers of an installation: who is the primary, and how that changes.
+        library("DatabaseFailover", ["Deployment"], safe: true),
+
         // What was probably meant by a name that nobody knows.
         library("Spelling", safe: true),
 
@@ -180,8 +183,8 @@ let package = Package(
         program(
             "qoectl",
             [
-                "AggregatorCore", "Bus", "Deployment", "IngestCore", "LocalStack", "NATSClient",
-                "OperatorCore", "OwnedThreads", "Postgres", "ServiceKit", "Store", "Telemetry",
+                "AggregatorCore", "Bus", "DatabaseFailover", "Deployment", "IngestCore", "LocalStack",
+                "NATSClient", "OperatorCore", "OwnedThreads", "Postgres", "ServiceKit", "Store", "Telemetry",
                 "Transport", .argumentParser,
             ]),
 
@@ -226,6 +229,7 @@ let package = Package(
         tests("Sketches", ["Telemetry", "TestKit"]),
         tests("Blocks", ["Telemetry", "TestKit"]),
         tests("Deployment", ["TestKit"]),
+        tests("DatabaseFailover", ["Deployment", "PrivateServers", "TestKit"]),
         tests("Diagnosis", ["Telemetry"]),
         tests("Windowing", ["Blocks", "Sketches", "Telemetry", "TestKit"]),
         tests("EventParsing", ["Blocks", "Fuzzing", "Telemetry", "TestKit"]),

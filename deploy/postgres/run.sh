@@ -274,6 +274,7 @@ while :; do
             mkdir -p "$(dirname "$PGDATA")"
             touch "$PGDATA.new"
             serve docker-entrypoint.sh postgres "$@"
+            continue
         fi
         copy
     fi

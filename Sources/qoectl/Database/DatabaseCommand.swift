@@ -10,6 +10,7 @@ struct DatabaseCommand: ParsableCommand {
         subcommands: [
             Migrate.self, Status.self, CheckDatabase.self, BackupDatabase.self,
             RestoreDatabase.self, RollUpDatabase.self, RetainDatabase.self,
+            FailOverDatabase.self, RejoinDatabase.self,
         ])
 
     struct Migrate: ParsableCommand {
