@@ -10,6 +10,7 @@
 #   make fuzz    INPUTS=10000000 SEED=1: everything that reads foreign bytes, with the address sanitizer
 #   make bench   speed and memory as ratios against baselines of the same run
 #   make agreement PAIRS=200: the probe's figures beside those of curl, dig, ping and iperf3; needs root
+#   make soak-tls MINUTES=10: libnats that speaks TLS itself beside the sidecar that does it, under load and cuts
 #   make check-deploy  the compose files and what they mount, with the tools that will read them
 #   make document-sql  puts the answers of today into docs/sql.md
 #   make format  rewrite the sources in the project's format
@@ -25,7 +26,7 @@ FAULTS ?= all
 INPUTS ?= 10000000
 PAIRS ?= 200
 
-.PHONY: run build test simulate chaos crashpoints offline mutants fuzz check format bench agreement check-deploy document-sql dependencies test-dependencies clean
+.PHONY: run build test simulate chaos crashpoints offline mutants fuzz check format bench agreement check-deploy soak-tls document-sql dependencies test-dependencies clean
 
 run: dependencies
 	swift build -c release
@@ -85,6 +86,9 @@ agreement: dependencies
 
 check-deploy:
 	Scripts/check-deploy-files
+
+soak-tls: dependencies
+	Scripts/soak-tls $(MINUTES)
 
 document-sql: test-dependencies
 	swift build --build-tests

@@ -198,7 +198,12 @@ let package = Package(
             ],
             path: "Benchmarks", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
-        // What tests of several targets share; nothing above but the benchmarks imports it.
+        // Decides whether libnats may speak TLS itself: Scripts/soak-tls.
+        program(
+            "natssoak",
+            ["Bus", "NATSClient", "OwnedThreads", "Telemetry", "TestKit", .argumentParser]),
+
+        // What tests of several targets share; nothing above but the benchmarks and the soak imports it.
         library(
             "TestKit", ["NATSClient", "OwnedThreads", "Postgres", "PrivateServers", "Telemetry"]),
 

@@ -34,7 +34,7 @@ struct BarePublishing {
         options.sendsAtOnce = sendsAtOnce
         let connection = try NATSConnection(options)
         defer { connection.close() }
-        let inbox = NATSInbox.makePrefix()
+        let inbox = connection.makeInboxPrefix()
         let answers = Answers()
         let subscription = try connection.subscribe(inbox) { message in
             // {"stream":…} or {"error":…}; the type comes first in newer servers' errors.

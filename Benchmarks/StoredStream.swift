@@ -15,7 +15,7 @@ final class StoredStream {
     let server: NATSServer
     let connector: NATSConnector
     private let connection: NATSConnection
-    private let inbox = NATSInbox.makePrefix()
+    private let inbox = "_INBOX.\(NATSInbox.randomName())"
     private let subscription: NATSSubscription
     private let answers = Monitor(Answers())
 

@@ -9,6 +9,7 @@ package struct AggregatorConfiguration: Sendable {
         Setting(
             "nats-url", .urls(schemes: ["nats", "tls"]), default: "nats://127.0.0.1:4222",
             help: "The NATS servers to read from."),
+        .natsUser, .natsPasswordFile,
         Setting(
             "postgres-url", .url(schemes: ["postgresql", "postgres"]),
             default: "postgresql://qoe@127.0.0.1:5432/telemetry",
@@ -81,6 +82,9 @@ package struct AggregatorConfiguration: Sendable {
     package var trimInterval: Duration
 
     package var natsURLs: [String]
+    /// Who logs in to NATS, and the file with the password; both or none.
+    package var natsUser: String?
+    package var natsPasswordFile: String?
     package var database: PostgresConnectionString
     package var instanceID: String
     package var workerCount: Int
@@ -90,6 +94,8 @@ package struct AggregatorConfiguration: Sendable {
     /// Reads the settings, whose types, defaults and meanings are in ``settings``.
     package init(_ settings: Settings) throws(PostgresError) {
         natsURLs = settings.urls("nats-url")
+        natsUser = settings.optionalString("nats-user")
+        natsPasswordFile = settings.optionalPath("nats-password-file")
         database = try PostgresConnectionString(
             settings.url("postgres-url"), applicationName: "qoe-aggregator",
             passwordFile: settings.optionalPath("postgres-password-file"))

@@ -50,7 +50,10 @@ package struct AggregatorService: Sendable {
     ) throws -> [(name: String, body: ThreadService.Body)] {
         let interrupt = try PostgresInterrupt()
         let connector = NATSConnector(
-            NATSOptions(urls: configuration.natsURLs, name: "qoe-aggregator"),
+            NATSOptions(
+                urls: configuration.natsURLs, name: "qoe-aggregator",
+                credentials: .init(
+                    user: configuration.natsUser, passwordFile: configuration.natsPasswordFile)),
             onEvent: { [health, logger] event in
                 switch event {
                 case .connected, .reconnected:

@@ -332,7 +332,7 @@ extension BlockPublisher {
     }
 
     private func subscribe(_ connection: NATSConnection) -> Link? {
-        let inbox = NATSInbox.makePrefix()
+        let inbox = connection.makeInboxPrefix()
         // Fails only when the connection has closed meanwhile, which is an event of its own.
         let subscription = try? connection.subscribe("\(inbox).*") { [signal] answer in
             signal.update { $0.answers.append(answer) }

@@ -299,7 +299,7 @@ extension StreamReader {
         if let link = link.withLock({ $0 }), link.connection === connection {
             return link
         }
-        let inbox = NATSInbox.makePrefix()
+        let inbox = connection.makeInboxPrefix()
         // Fails only when the connection has closed meanwhile, which is an event of its own.
         let subscription = try? connection.subscribe("\(inbox).*") { [mailbox] message in
             Self.deliver(message, mailbox)

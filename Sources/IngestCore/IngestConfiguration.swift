@@ -10,6 +10,7 @@ package struct IngestConfiguration: Sendable {
         Setting(
             "nats-url", .urls(schemes: ["nats", "tls"]), default: "nats://127.0.0.1:4222",
             help: "The NATS servers with JetStream; any one of a cluster will do."),
+        .natsUser, .natsPasswordFile,
         Setting(
             tokensFile, .path, isReloadable: true,
             help:
@@ -154,6 +155,9 @@ package struct IngestConfiguration: Sendable {
 
     package var listen: NetworkAddress
     package var natsURLs: [String]
+    /// Who logs in to NATS, and the file with the password; both or none.
+    package var natsUser: String?
+    package var natsPasswordFile: String?
     package var tokenFiles: TokenFiles
     package var threads: Int
     /// Nil takes what the stream has.
@@ -191,6 +195,8 @@ package struct IngestConfiguration: Sendable {
     package init(_ settings: Settings, coreCount: Int) {
         listen = settings.address("listen")
         natsURLs = settings.urls("nats-url")
+        natsUser = settings.optionalString("nats-user")
+        natsPasswordFile = settings.optionalPath("nats-password-file")
         tokenFiles = TokenFiles(
             tokens: settings.optionalPath(Self.tokensFile) ?? "",
             pepper: settings.optionalPath(Self.tokenPepperFile))
@@ -249,9 +255,10 @@ package struct IngestConfiguration: Sendable {
             requiresClientCertificate: settings.string("tls-client-certificates") == "required")
     }
 
-    /// What only the program can find wrong: whether there are tokens, and certificates that can be used.
+    /// What only the program can find wrong: whether there are tokens, certificates that can be used, and all
+    /// that it takes to log in to NATS.
     package static func problems(_ settings: Settings) -> [ConfigurationProblem] {
-        tokenProblems(settings) + tlsProblems(settings)
+        settings.natsLoginProblems + tokenProblems(settings) + tlsProblems(settings)
     }
 
     private static func tlsProblems(_ settings: Settings) -> [ConfigurationProblem] {

@@ -33,6 +33,7 @@ package enum NATSConnectionEvent: Sendable {
     let pointer: OpaquePointer
     /// libnats's JetStream context of this connection.
     let jetStreamContext: OpaquePointer
+    let inboxPrefix: String
     private let callbackIdentifier: Int
     private let closing = ClosingLock()
 
@@ -66,6 +67,7 @@ package enum NATSConnectionEvent: Sendable {
         }
         unsafe self.pointer = connection
         unsafe self.jetStreamContext = context
+        inboxPrefix = options.inboxPrefix
         self.callbackIdentifier = callbackIdentifier
     }
 

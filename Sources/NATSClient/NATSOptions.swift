@@ -7,6 +7,14 @@ package struct NATSOptions: Sendable {
     /// Shown by the server's monitoring; the service and its role.
     package var name: String
     package var credentials = Credentials.none
+    /// What the subjects of answers begin with: with a user's name in it, so that a server can keep users from
+    /// each other's answers.
+    var inboxPrefix: String {
+        switch credentials {
+        case .user(let user, _), .userWithPasswordFile(let user, _): "_INBOX.\(user)"
+        case .none, .token, .file: "_INBOX"
+        }
+    }
     package var tls: TLS?
     /// How long one attempt to reach one server may take.
     package var connectTimeout: Duration = .seconds(2)
@@ -30,21 +38,35 @@ package struct NATSOptions: Sendable {
     /// millisecond for company: fewer writes, later messages.
     package var sendsAtOnce = true
 
-    package init(urls: [String], name: String) {
+    package init(urls: [String], name: String, credentials: Credentials = .none) {
         self.urls = urls
         self.name = name
+        self.credentials = credentials
     }
 
     /// How the client proves who it is.
     package enum Credentials: Sendable {
         case none
         case user(String, password: String)
+        /// A user, and a file that holds the password and nothing else; read anew for each
+        /// ``NATSConnection``, so that a ``NATSConnector`` picks up a changed one.
+        case userWithPasswordFile(String, path: String)
         case token(String)
         /// A file with a user JWT and an NKey seed, as `nsc` writes it.
         case file(String)
+
+        /// What settings say: both are needed to log in.
+        package init(user: String?, passwordFile: String?) {
+            if let user, let passwordFile {
+                self = .userWithPasswordFile(user, path: passwordFile)
+            } else {
+                self = .none
+            }
+        }
     }
 
-    /// How the connection is encrypted. libnats before 3.11 may fail under load with TLS.
+    /// How the connection is encrypted. libnats before 3.11 may fail under load with TLS
+    /// (nats-io/nats.c #913): programs leave it to a sidecar.
     package struct TLS: Sendable {
         /// PEM file with the authorities to trust; `nil` takes the system's.
         package var authoritiesFile: String?
@@ -82,6 +104,9 @@ extension NATSOptions {
         }
         try check(status, "natsOptions_SetServers")
         unsafe try check(natsOptions_SetName(options, name), "natsOptions_SetName")
+        unsafe try check(
+            natsOptions_SetCustomInboxPrefix(options, inboxPrefix),
+            "natsOptions_SetCustomInboxPrefix")
     }
 
     private func setCredentials(_ options: OpaquePointer) throws(NATSError) {
@@ -91,6 +116,10 @@ extension NATSOptions {
         case .user(let user, let password):
             unsafe try check(
                 natsOptions_SetUserInfo(options, user, password), "natsOptions_SetUserInfo")
+        case .userWithPasswordFile(let user, let path):
+            unsafe try check(
+                natsOptions_SetUserInfo(options, user, PasswordFile(path: path).read()),
+                "natsOptions_SetUserInfo")
         case .token(let token):
             unsafe try check(natsOptions_SetToken(options, token), "natsOptions_SetToken")
         case .file(let path):

@@ -22,6 +22,8 @@ package final class NATSServer: Sendable {
         package var maxFileStoreBytes: Int64 = 16 << 30
         /// The largest message, in bytes. nats-server's own default is 1 MiB.
         package var maxPayloadBytes = 1 << 20
+        /// More lines of its configuration file, such as who may log in.
+        package var moreConfiguration = ""
         /// How long the server may take to accept clients; a large store is read at the start.
         package var readyLimit: Duration = .seconds(30)
         /// Path of the program; `nil` searches `PATH` and the usual folders.
@@ -189,6 +191,7 @@ extension NATSServer.Settings {
             max_file_store: \(maxFileStoreBytes)
             max_memory_store: \(maxMemoryStoreBytes)
         }
+        \(moreConfiguration)
 
         """
     }

@@ -17,7 +17,7 @@ await Program(
             "counts until SIGTERM")
     ],
     settings: AggregatorConfiguration.settings, metricsListen: "0.0.0.0:9091",
-    dependencies: ["nats", "postgres"]
+    dependencies: ["nats", "postgres"], check: \.natsLoginProblems
 ) { context in
     let service = AggregatorService(
         configuration: try AggregatorConfiguration(context.settings),

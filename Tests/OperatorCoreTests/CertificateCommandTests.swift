@@ -87,9 +87,13 @@ private struct Certificates {
             for (name, mode) in [
                 ("", 0o700), ("ca.key", 0o600), ("ca.pem", 0o644), ("nats-1", 0o755),
                 ("nats-1/key.pem", 0o600), ("nats-1/cert.pem", 0o644), ("nats-1/ca.pem", 0o644),
+                ("nats-1/bundle.pem", 0o600),
             ] {
                 #expect(try certificates.mode(name) == mode, "\(name)")
             }
+            #expect(
+                try certificates.bytes("nats-1/bundle.pem")
+                    == certificates.bytes("nats-1/cert.pem") + certificates.bytes("nats-1/key.pem"))
         }
     }
 
@@ -129,7 +133,10 @@ private struct Certificates {
                 "postgres-primary", "nats-1", "aggregator-1", "diagnoser-1", "ingest-1", "probe-a",
             ]
             let files =
-                ["ca.pem", "ca.key"] + services.flatMap { ["\($0)/cert.pem", "\($0)/key.pem"] }
+                ["ca.pem", "ca.key"]
+                + services.flatMap {
+                    ["\($0)/cert.pem", "\($0)/key.pem", "\($0)/bundle.pem"]
+                }
             let before = try files.map(certificates.bytes)
             let second = try certificates.qoectl("init")
             #expect(second.output.hasSuffix("0 made, 6 kept\n"), "\(second)")
@@ -158,6 +165,12 @@ private struct Certificates {
                 #expect(third.output.contains(line), "\(third.output)")
             }
             #expect(try certificates.bytes("diagnoser-1/ca.pem") == certificates.bytes("ca.pem"))
+            for service in services {
+                #expect(
+                    try certificates.bytes("\(service)/bundle.pem")
+                        == certificates.bytes("\(service)/cert.pem")
+                        + certificates.bytes("\(service)/key.pem"), "\(service)")
+            }
             #expect(try certificates.qoectl("renew").output == "0 made, 6 kept\n")
             #expect(
                 try certificates.qoectl("renew", "--force").output.hasSuffix("6 made, 0 kept\n"))

@@ -43,7 +43,10 @@ final class BusLink: Sendable {
         self.health = health
         self.logger = logger
         connector = NATSConnector(
-            NATSOptions(urls: configuration.natsURLs, name: "qoe-ingest"))
+            NATSOptions(
+                urls: configuration.natsURLs, name: "qoe-ingest",
+                credentials: .init(
+                    user: configuration.natsUser, passwordFile: configuration.natsPasswordFile)))
         suppression = FleetSuppression(
             connection: { [connector] in connector.isConnected ? connector.connection : nil },
             logger: logger)

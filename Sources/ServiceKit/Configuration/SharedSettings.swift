@@ -7,6 +7,19 @@ extension Setting {
         help: "NATS servers of one cluster. Name several, so that a start succeeds while one of"
             + " them is down.")
 
+    /// Who logs in to NATS, for every program that talks to it.
+    package static let natsUser = Setting(
+        "nats-user", .string,
+        help: "User that logs in to NATS with the password in --nats-password-file. Unless set,"
+            + " nobody logs in.")
+
+    /// Where the password for NATS is, for every program that talks to it.
+    package static let natsPasswordFile = Setting(
+        "nats-password-file", .path,
+        help: "File that holds the password for NATS and nothing else, as containers mount secrets;"
+            + " a line feed at its end does not count. Read again when NATS refuses the one before:"
+            + " a changed password needs no restart.")
+
     /// Where PostgreSQL is, for every program that talks to it.
     package static let postgresURL = Setting(
         "postgres-url", .url(schemes: ["postgresql", "postgres"]),
@@ -21,6 +34,16 @@ extension Setting {
         help: "File that holds the password for PostgreSQL and nothing else, as containers mount"
             + " secrets; a line feed at its end does not count. Read anew for each connection:"
             + " a changed password needs no restart.")
+}
+
+extension Settings {
+    /// What is wrong with how the program logs in to NATS; for programs with those two settings.
+    package var natsLoginProblems: [ConfigurationProblem] {
+        let names = [Setting.natsUser.name, Setting.natsPasswordFile.name]
+        guard names.contains(where: isSet), let missing = names.first(where: { !isSet($0) })
+        else { return [] }
+        return [problem(missing, "is not set, and \(names.filter(isSet)[0]) cannot do without it")]
+    }
 }
 
 /// The settings that every program has.

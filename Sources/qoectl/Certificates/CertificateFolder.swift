@@ -74,6 +74,7 @@ struct CertificateFolder {
             if !files.contentsEqual(atPath: authorityFile, andPath: "\(folder)/ca.pem") {
                 try authority.writeCertificate(to: "\(folder)/ca.pem")
             }
+            try Self.writeBundle(in: folder)
         }
         return made
     }
@@ -106,6 +107,30 @@ struct CertificateFolder {
     }
 
     static var nowSeconds: Int64 { Int64(Date.now.timeIntervalSince1970) }
+
+    /// Puts certificate and key into one file, as HAProxy reads them, unless that is there.
+    private static func writeBundle(in folder: String) throws {
+        let (path, new) = ("\(folder)/bundle.pem", "\(folder)/.bundle.pem.new")
+        do {
+            let wanted = try ["cert.pem", "key.pem"].reduce(into: Data()) { bundle, name in
+                bundle += try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(name)"))
+            }
+            guard FileManager.default.contents(atPath: path) != wanted else { return }
+            // A run that was cut short may have left one.
+            unlink(new)
+            // From its first byte on, it is its owner's alone.
+            let descriptor = open(new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+            guard descriptor >= 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
+            let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+            try file.write(contentsOf: wanted)
+            try file.synchronize()
+            guard rename(new, path) == 0 else {
+                throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO)
+            }
+        } catch {
+            throw CommandFailure("cannot write \(path): \(error.localizedDescription)")
+        }
+    }
 
     private static func makeFolder(_ path: String, mode: Int) throws {
         do {

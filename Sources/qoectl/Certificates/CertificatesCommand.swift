@@ -8,8 +8,8 @@ struct CertificatesCommand: ParsableCommand {
         discussion: """
             FOLDER/ca.pem is the authority's certificate (10 years) and FOLDER/ca.key its key, which never \
             leaves this machine. FOLDER/nats-1/ and so on hold what goes to one service: cert.pem (1 \
-            year, as a server and as a client), key.pem and ca.pem. Keys are readable for their owner \
-            alone.
+            year, as a server and as a client), key.pem, ca.pem, and bundle.pem with certificate and key for \
+            HAProxy. Keys are readable for their owner alone.
 
             Exit codes: 0; 1 something ends within 30 days (status), or could not be made; 64 wrong \
             usage; 78 something is wrong with the hosts file.

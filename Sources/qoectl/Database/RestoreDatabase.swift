@@ -30,11 +30,7 @@ struct RestoreDatabase: ParsableCommand {
             "Fill this many tables at once, not in one transaction.", valueName: "number"))
     var jobs = 1
 
-    @Option(
-        help: ArgumentHelp(
-            "The NATS servers, separated by commas, to see what the stream still has.",
-            valueName: "urls"))
-    var natsUrl: String?
+    @OptionGroup var nats: NATSOptionGroup
 
     func validate() throws {
         if !(1...64).contains(jobs) { throw ValidationError("--jobs \(jobs) is not from 1 to 64") }
@@ -60,13 +56,12 @@ struct RestoreDatabase: ParsableCommand {
                 (flushed ?? "") + "Keep the aggregators stopped until --postgres-url names this "
                     + "database: they then read from the stream what came since. One that goes on "
                     + "with the old database may trim the stream of it.")
-            if let natsUrl { try sayOutlook(natsUrl, connection) }
+            if nats.natsUrl != nil { try sayOutlook(connection) }
         }
     }
 
-    private func sayOutlook(_ urls: String, _ connection: PostgresConnection) throws {
-        let list = urls.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
-        let connector = NATSConnector(NATSOptions(urls: list, name: "qoectl"))
+    private func sayOutlook(_ connection: PostgresConnection) throws {
+        let connector = NATSConnector(nats.options)
         defer { connector.stop() }
         let outlook = try ReplayOutlook(database: connection, connector: connector)
         for shortfall in outlook.shortfalls {

@@ -58,10 +58,21 @@ struct NATSOptionGroup: ParsableArguments {
             discussion: "Default: QOE_NATS_URL, else nats://127.0.0.1:4222.", valueName: "urls"))
     var natsUrl: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "User that logs in to NATS.", discussion: "Default: QOE_NATS_USER.", valueName: "user"))
+    var natsUser: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "File that holds that user's password and nothing else.",
+            discussion: "Default: QOE_NATS_PASSWORD_FILE.", valueName: "path"))
+    var natsPasswordFile: String?
+
+    private static let environment = ProcessInfo.processInfo.environment
+
     var urls: [String] {
-        let text =
-            natsUrl ?? ProcessInfo.processInfo.environment["QOE_NATS_URL"]
-            ?? "nats://127.0.0.1:4222"
+        let text = natsUrl ?? Self.environment["QOE_NATS_URL"] ?? "nats://127.0.0.1:4222"
         return text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
     }
 
@@ -70,11 +81,28 @@ struct NATSOptionGroup: ParsableArguments {
             throw ValidationError("--nats-url '\(url)' is not a nats:// or tls:// URL")
         }
         if urls.isEmpty { throw ValidationError("--nats-url is empty") }
+        if (login.user == nil) != (login.file == nil) {
+            throw ValidationError(
+                "--nats-user and --nats-password-file go together, and one of them is not set")
+        }
+    }
+
+    private var login: (user: String?, file: String?) {
+        (
+            natsUser ?? Self.environment["QOE_NATS_USER"],
+            natsPasswordFile ?? Self.environment["QOE_NATS_PASSWORD_FILE"]
+        )
+    }
+
+    var options: NATSOptions {
+        NATSOptions(
+            urls: urls, name: "qoectl",
+            credentials: .init(user: login.user, passwordFile: login.file))
     }
 
     /// Calls `body` with a connection and ends it.
     func connected<Value>(_ body: (NATSConnection) throws -> Value) throws -> Value {
-        let connector = NATSConnector(NATSOptions(urls: urls, name: "qoectl"))
+        let connector = NATSConnector(options)
         defer { connector.stop() }
         let connection: NATSConnection
         do throws(NATSError) {
@@ -96,8 +124,6 @@ struct ServerOptions: ParsableArguments {
 
     @OptionGroup var nats: NATSOptionGroup
 
-    var natsURLs: [String] { nats.urls }
-
     /// Calls `body` with both connections and ends them. The one to NATS may still be under way.
     func connected<Value>(
         _ stop: StopRequest, _ body: (PostgresConnection, NATSConnector) throws -> Value
@@ -106,7 +132,7 @@ struct ServerOptions: ParsableArguments {
             to: database.address,
             timeout: Self.answerLimit, interrupt: stop.interrupt)
         defer { connection.close() }
-        let connector = NATSConnector(NATSOptions(urls: natsURLs, name: "qoectl"))
+        let connector = NATSConnector(nats.options)
         defer { connector.stop() }
         return try body(connection, connector)
     }
