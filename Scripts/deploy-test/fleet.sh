@@ -10,12 +10,15 @@ ctl() {
     on operator sh -c 'cd /operator && exec /platform/.build-binaries/qoectl "$@"' qoectl "$@"
 }
 remote=(--hosts /operator/installation/hosts --ssh-config /operator/ssh_config)
+folder=(--installation /operator/installation --sources /platform)
 deploy() { # command, arguments…
     local command=$1
     shift
-    ctl deploy "$command" --installation /operator/installation --sources /platform \
-        --ssh-config /operator/ssh_config "$@"
+    ctl deploy "$command" "${folder[@]}" --ssh-config /operator/ssh_config "$@"
 }
+database_options=(
+    --postgres-url "postgresql://qoe@postgres-primary,postgres-replica/telemetry?target_session_attrs=read-write&sslmode=verify-full&sslrootcert=/operator/installation/certs/ca.pem"
+    --postgres-password-file /operator/installation/secrets/postgres-qoe-password)
 
 machines="postgres-primary postgres-replica nats-1 nats-2 nats-3 aggregator-1 aggregator-2 ingest-1 ingest-2"
 

@@ -10,7 +10,9 @@ step_hosts() {
     for image in test-postgres test-nats test-haproxy qoe-test-1; do
         ln "$cache/images/$image.tar" "$installation/images/"
     done
-    ln "$cache/images/qoe-test-1.tar" "$operator_folder/images/"
+    ln "$cache"/images/qoe-test-{1,2}.tar "$operator_folder/images/"
+    # As on any machine of people.
+    cat "$operator_folder/hosts" | on operator sh -c 'cat >> /etc/hosts'
     # Limits of these machines, which are smaller than the compose files expect.
     cat > "$installation/settings.env" << END
 QOE_IMAGE=qoe:test-1
@@ -35,12 +37,13 @@ open_files() {
 }
 
 step_init() {
-    ctl certs init --hosts /operator/installation/hosts --out /operator/installation/certs
-    deploy init
-    [ -s "$installation/secrets/tokens/tokens.jsonl.pepper" ] || [ -d "$installation/secrets/tokens" ]
+    ctl deploy init "${folder[@]}"
+    ctl deploy init "${folder[@]}" | tee "$work/init-again"
+    ! grep -E ': (made|copied)' "$work/init-again" || broken "the second init made something"
     ctl token create --tokens-file /operator/installation/secrets/tokens/tokens.jsonl --name load \
-        --client 'load-*' --client 'home-*' | grep -oE 'qoe_[0-9a-f]+_[0-9a-f]+' > "$token_file"
-    note="$(find "$installation/secrets" -type f | wc -l) secrets"
+        --client 'load-*' | grep -oE 'qoe_[0-9a-f]+_[0-9a-f]+' > "$token_file"
+    ctl deploy probe home-1 "${folder[@]}" --target tcp://10.77.0.41:8080
+    note="$(find "$installation/secrets" -type f | wc -l) secrets, $(ls "$installation/certs" | wc -l) certificates"
 }
 
 step_preflight() {
@@ -66,32 +69,11 @@ step_apply_again() {
 
 # A customer's machine: our image, a token and two files, behind a router that lets nobody in.
 step_probe() {
-    local url
-    url=$(ingest_url ingest-1)
     on probe-1 docker load -q -i /images/qoe-test-1.tar
-    on probe-1 mkdir -p /root/probe
-    on probe-1 sh -c 'cat > /root/probe/docker-compose.probe.yml' < "$checkout/docker-compose.probe.yml"
-    on probe-1 sh -c 'umask 077; cat > /root/probe/probe-token; chown 65532 /root/probe/probe-token' < "$token_file"
-    on probe-1 sh -c 'cat > /root/probe/ca.pem' < "$installation/certs/ca.pem"
-    on probe-1 sh -c 'cat > /root/probe/.env' << END
-QOE_IMAGE=qoe:test-1
-QOE_INGEST_URL=$url
-QOE_CLIENT_ID=home-1
-QOE_TARGETS=tcp://10.77.0.41:8080
-QOE_INTERVAL=1s
-QOE_TOKEN_FILE=./probe-token
-END
-    # The authority of a test is none that the image knows.
-    on probe-1 sh -c 'cat > /root/probe/docker-compose.override.yml' << 'END'
-services:
-  probe:
-    environment:
-      QOE_CA_FILE: /etc/qoe/ca.pem
-    volumes:
-      - ./ca.pem:/etc/qoe/ca.pem:ro
-END
-    on probe-1 sh -c 'cd /root/probe && docker compose -f docker-compose.probe.yml -f docker-compose.override.yml up -d'
-    until_true 60 probe_counts 5 || broken "no rows of the probe behind NAT"
+    on probe-1 sh -c 'mkdir -p /root/probe && tar -C /root/probe -x' < "$installation/probes/home-1.tar"
+    on probe-1 sh -c 'cd "$(dirname "$(find /root/probe -name docker-compose.probe.yml)")" \
+        && docker compose --env-file .env.probe -f docker-compose.probe.yml up -d'
+    until_true 60 probe_counts 3 || broken "no rows of the probe behind NAT"
     ! on ingest-1 ping -c 1 -W 1 192.168.77.2 || broken "the probe's machine can be called"
     note="$(counted home-1) events of the probe behind NAT"
 }
@@ -157,10 +139,8 @@ step_cut_links() {
 
 step_upgrade() {
     local host
-    ln -f "$cache/images/qoe-test-2.tar" "$installation/images/"
     start_load upgrade
-    sed -i 's/^QOE_IMAGE=.*/QOE_IMAGE=qoe:test-2/' "$installation/settings.env"
-    deploy upgrade
+    deploy upgrade --image-archive /operator/images/qoe-test-2.tar
     until_true 60 all_healthy || broken "not healthy: $(unhealthy)"
     for host in ingest-1 ingest-2 aggregator-1 aggregator-2; do
         ! on "$host" docker ps --format '{{.Image}}' | grep -F qoe:test-1 || broken "$host still runs qoe:test-1"
@@ -168,29 +148,40 @@ step_upgrade() {
     stop_load
 }
 
-# Counts the stream again, with the operator's account.
+# The stream counted again by another path, and compared with the tables.
 step_verify() {
     deploy status
-    deploy status --json > "$work/status.json" || true
+    on aggregator-1 sh -c 'umask 077; cat > /run/operator-password; chown 65532 /run/operator-password' \
+        < "$installation/secrets/nats-operator-password"
+    on aggregator-1 docker run --rm --network host --read-only \
+        -v /run/operator-password:/run/operator-password:ro \
+        -v /opt/qoe/secrets/qoe-postgres-password:/run/postgres-password:ro \
+        -v /opt/qoe/certs/aggregator-1/ca.pem:/run/ca.pem:ro \
+        "$(sed -n 's/^QOE_IMAGE=//p' "$installation/settings.env")" qoectl verify \
+        --nats-url nats://127.0.0.1:4225 --nats-user operator --nats-password-file /run/operator-password \
+        --postgres-url "${database_options[1]//\/operator\/installation\/certs/\/run}" \
+        --postgres-password-file /run/postgres-password
+    note="the stream and the tables agree"
 }
 
 # All machines are lost with their disks; a backup is on the operator's.
 step_restore() {
     local host total
     total=$(accepted_total)
-    backup
-    for host in $machines; do hosts kill-host "$host" & done
-    wait_all
-    for host in $machines; do hosts wipe "$host"; hosts boot "$host" & done
-    wait_all
-    deploy apply --stop-before processing || deploy apply
-    restore
+    rm -f "$operator_folder/telemetry.dump"
+    ctl db backup /operator/telemetry.dump "${database_options[@]}"
+    for host in $machines; do
+        hosts kill-host "$host"
+        hosts wipe "$host"
+        hosts boot "$host"
+    done
+    deploy apply --only storage --only nats
+    ctl db restore /operator/telemetry.dump "${database_options[@]}"
     deploy apply
     until_true 90 all_healthy || broken "not healthy: $(unhealthy)"
     [ "$(counted load-)" -eq "$total" ] || broken "accepted $total before, counted $(counted load-) after the restore"
     start_load restored
     load_goes_on 500 60
     stop_load
-    note="$note; $total events of before are counted"
+    note="$note; all $total events of before are there"
 }
-wait_all() { local job; for job in $(jobs -p); do [ "$job" = "$load_pid" ] || wait "$job"; done; }
