@@ -74,9 +74,14 @@ package struct Failover {
             let seconds = isClean ? Self.cleanStopSeconds : Self.stopSeconds
             let (next, overflow) = before.timeline.addingReportingOverflow(1)
             guard !overflow else { throw FailoverError("there is no timeline after this one") }
-            try pair.run(
+            let report = try pair.run(
                 old.scripts.fence(timeline: next, stopSeconds: seconds), on: old,
                 timeout: .seconds(Int64(seconds)) + MachineShellTimes.answer)
+            if report.contains("unmarked") {
+                say(
+                    "\(oldName) is stopped, and its disk takes no mark: do not start it while \(newName) is away"
+                )
+            }
             if isClean { try awaitArrival(from: old, at: new) }
         } else {
             say(

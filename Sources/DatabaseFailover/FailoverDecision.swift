@@ -47,6 +47,8 @@ package enum FailoverDecision: Sendable, Equatable {
 package func decideFailover(
     _ first: ServerSight, _ second: ServerSight, missing: MissingLog?, policy: FailoverPolicy
 ) -> FailoverDecision {
+    // What is said does not depend on who is asked first.
+    let (first, second) = first.name < second.name ? (first, second) : (second, first)
     let servers = [first, second]
     if let one = first.answer, let other = second.answer,
         one.systemIdentifier != other.systemIdentifier
@@ -121,7 +123,7 @@ private func decideFailover(
     }
     if other.isReplica || other.dataRole == .replica {
         return .refused(
-            "\(first(replica.name, other.name)) are both replicas of a primary that is gone; promote the one whose "
+            "\(replica.name) and the other are both replicas of a primary that is gone; promote the one whose "
                 + "log goes further by hand: docker exec CONTAINER psql -U postgres -c 'SELECT pg_promote()'"
         )
     }
@@ -132,6 +134,11 @@ private func decideFailover(
                 "the primary's machine cannot be reached (\(reason)), so nothing can stop it from here; "
                     + "make sure that it is off, or cut off from the programs, and add --primary-is-lost"
             )
+        }
+        if replica.answer?.isReceiving == true, !policy.isForced {
+            return .refused(
+                "\(replica.name) receives the log of \(other.name), so that is not lost, or was until seconds ago: ask "
+                    + "again in half a minute, or mend the way to its machine (\(reason))")
         }
         fences = false
     }
@@ -173,8 +180,6 @@ private func refusalForLoss(
     }
     return nil
 }
-
-private func first(_ one: String, _ other: String) -> String { "\(one) and \(other)" }
 
 /// A number of bytes for people.
 package func bytesText(_ bytes: UInt64) -> String {

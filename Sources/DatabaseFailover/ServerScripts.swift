@@ -120,9 +120,13 @@ struct ServerScripts {
     func fence(timeline: UInt32, stopSeconds: Int) -> String {
         find + """
             if [ -d "$data" ]; then
-                echo \(timeline) > "$data/pgdata.fenced" || exit 4
-                chown --reference="$data" "$data/pgdata.fenced"
-                sync
+                # A full disk must not keep it running.
+                if echo \(timeline) > "$data/pgdata.fenced"; then
+                    chown --reference="$data" "$data/pgdata.fenced"
+                    sync -f "$data/pgdata.fenced"
+                else
+                    echo unmarked
+                fi
             fi
             docker stop -t \(stopSeconds) "$id" > /dev/null
             status=$(docker inspect --format '{{.State.Status}}' "$id") || exit 3
@@ -183,7 +187,7 @@ struct ServerScripts {
     /// What run.sh said lately, and the errors.
     var words: String {
         find + """
-            docker logs --tail 200 "$id" 2>&1 | grep -E '^run.sh: |^pg_rewind: |^pg_basebackup: ' | tail -n 5
+            docker logs --since "$(docker inspect --format '{{.State.StartedAt}}' "$id")" "$id" 2>&1 | grep -E '^run.sh: |^pg_rewind: |^pg_basebackup: ' | tail -n 5
 
             """
     }

@@ -139,6 +139,13 @@ struct FailoverDecisionTests {
                 == .promote(two, insteadOf: one, isClean: false, fences: false))
     }
 
+    @Test func `a primary whose log still comes is not lost`() {
+        var receiving = replica(two, contact: recent())
+        receiving.answer?.isReceiving = true
+        let away = silent(one, .unknown("no route"), data: .none)
+        #expect(isRefused(decide(away, receiving) { $0.primaryIsLost = true }, "not lost"))
+    }
+
     @Test func `a machine that can be reached is fenced even when it is called lost`() {
         #expect(
             decide(silent(one, .stopped), replica(two, contact: recent())) {

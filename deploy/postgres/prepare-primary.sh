@@ -5,7 +5,7 @@
 set -euo pipefail
 
 password() { # of a login: the content of its secret
-    cat "/run/secrets/postgres_$1_password"
+    cat "${SECRETS:-/run/secrets}/postgres_$1_password"
 }
 
 # Values go by the environment and \getenv, not by the command line, where ps would show them.

@@ -30,7 +30,7 @@ export PGPASSFILE="$scratch/pgpass"
 (
     umask 077
     printf '%s:%s:*:replication:%s\n' "$PEER_HOST" "$PEER_PORT" \
-        "$(cat "${REPLICATION_PASSWORD_FILE:-/run/secrets/postgres_replication_password}")" \
+        "$(cat "${SECRETS:-/run/secrets}/postgres_replication_password")" \
         > "$PGPASSFILE"
 )
 peer="host=$PEER_HOST port=$PEER_PORT user=replication application_name=$SERVER_NAME"

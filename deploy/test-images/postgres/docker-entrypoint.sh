@@ -18,7 +18,7 @@ if [ "${1:-}" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ]; then
     if [ "${POSTGRES_DB:-$user}" != postgres ]; then
         createdb --username "$user" --no-password "${POSTGRES_DB:-$user}"
     fi
-    for script in /docker-entrypoint-initdb.d/*.sh; do
+    for script in "${INITDB_SCRIPTS:-/docker-entrypoint-initdb.d}"/*.sh; do
         [ -e "$script" ] || continue
         if [ -x "$script" ]; then "$script"; else . "$script"; fi
     done
