@@ -34,19 +34,7 @@ import Testing
             defer { connector.stop() }
             let aggregator = try connector.waitUntilConnected(within: limit)
             let jetStream = JetStream(aggregator)
-            for (reader, tag) in [
-                (StreamReader.events(connector: connector), 3),
-                (StreamReader.heartbeats(connector: connector), 0),
-            ] {
-                reader.add(tag, from: 1)
-                var read: [BusMessage] = []
-                #expect(
-                    eventually {
-                        read += reader.next(until: .now + .milliseconds(100))
-                        return !read.isEmpty
-                    }, "\(reader.stream): \(String(describing: reader.lastError))")
-                reader.stop()
-            }
+            expectToRead(connector)
             try TimelineWitness(connector).check(systemIdentifier: 7, timeline: 1)
             try TimelineWitness(connector).check(systemIdentifier: 7, timeline: 2)
             _ = try jetStream.message(inStream: BusStream.events, sequence: 1)
@@ -55,11 +43,11 @@ import Testing
             try store(
                 to: BusSubject.deadLetters(reason: "x"), in: BusStream.deadLetters, aggregator)
             _ = try jetStream.message(inStream: BusStream.deadLetters, sequence: 1)
-            for stream in [BusStream.events, BusStream.heartbeats] {
-                try jetStream.purgeStream(named: stream, below: 2)
-            }
 
             // Lag, a dead letter looked at and stored again, a recount.
+            let recounting = NATSConnector(try accounts.options("operator"))
+            defer { recounting.stop() }
+            expectToRead(recounting)
             try accounts.with("operator") { connection in
                 let jetStream = JetStream(connection)
                 _ = try jetStream.stream(named: BusStream.events)
@@ -72,6 +60,11 @@ import Testing
                 #expect(consumer.pendingCount == 1)
                 try jetStream.deleteConsumer(named: "lag", onStream: BusStream.events)
                 try store(to: "telemetry.events.1", in: BusStream.events, connection)
+            }
+
+            // Trimming comes last here, as it takes away what the others read.
+            for stream in [BusStream.events, BusStream.heartbeats] {
+                try jetStream.purgeStream(named: stream, below: 2)
             }
         }
     }
@@ -234,6 +227,23 @@ private struct Accounts {
             errors.contains { $0.lowercased().contains("permissions violation") } ? true : nil
         }
         return refusal ?? false
+    }
+}
+
+/// Reads events and heartbeats, of which there must be some.
+private func expectToRead(_ connector: NATSConnector) {
+    for (reader, tag) in [
+        (StreamReader.events(connector: connector), 3),
+        (StreamReader.heartbeats(connector: connector), 0),
+    ] {
+        reader.add(tag, from: 1)
+        var read: [BusMessage] = []
+        let hasRead = eventually {
+            read += reader.next(until: .now + .milliseconds(100))
+            return !read.isEmpty
+        }
+        #expect(hasRead, "\(reader.stream): \(String(describing: reader.lastError))")
+        reader.stop()
     }
 }
 
