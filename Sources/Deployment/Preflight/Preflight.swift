@@ -194,7 +194,8 @@ package struct Preflight: Sendable {
         case .closed(let reason):
             PreflightFinding(
                 .error, caller,
-                "cannot reach \(way): \(reason); look at the firewalls between them (qoectl deploy firewall)")
+                "cannot reach \(way): \(reason); look at the firewalls between them (qoectl deploy firewall)"
+            )
         case .unknown(let reason):
             PreflightFinding(.warning, caller, "not tried to reach \(way): \(reason)")
         }

@@ -50,7 +50,9 @@ package enum PreflightJudge {
             }
             if let compose = condition.composeVersion {
                 if !isAtLeast(compose, composeMin) {
-                    error("docker compose \(compose) is too old; install \(text(composeMin)) or newer")
+                    error(
+                        "docker compose \(compose) is too old; install \(text(composeMin)) or newer"
+                    )
                 }
             } else {
                 error("docker has no compose there; install compose 2 (docker-compose-plugin)")
@@ -63,7 +65,8 @@ package enum PreflightJudge {
         for (folder, free) in condition.freeKiB.sorted(by: { $0.key < $1.key }) {
             if free < freeKiBMin {
                 error(
-                    "\(folder) has \(free / 1024) MiB free, and \(freeKiBMin / 1024) MiB are needed; make room")
+                    "\(folder) has \(free / 1024) MiB free, and \(freeKiBMin / 1024) MiB are needed; make room"
+                )
             } else if free < freeKiBAdvised, keepsData(machine) {
                 warning(
                     "\(folder) has \(free >> 20) GiB free; streams and database may want \(freeKiBAdvised >> 20) GiB "
@@ -96,7 +99,8 @@ package enum PreflightJudge {
         for endpoint in busy(machine, condition, in: inventory) {
             let owner = condition.owners[endpoint.port].map { "\($0) has" } ?? "something has"
             error(
-                "\(owner) port \(endpoint.port), which \(endpoint.service.name) needs for \(endpoint.purpose); stop it")
+                "\(owner) port \(endpoint.port), which \(endpoint.service.name) needs for \(endpoint.purpose); stop it"
+            )
         }
         return found
     }
@@ -121,7 +125,8 @@ package enum PreflightJudge {
 
     static func isAtLeast(_ version: String, _ least: [Int]) -> Bool {
         let digits = version.drop { !$0.isNumber }
-        let numbers = digits.split { !$0.isNumber && $0 != "." }.first?.split(separator: ".")
+        let numbers =
+            digits.split { !$0.isNumber && $0 != "." }.first?.split(separator: ".")
             .map { Int($0) ?? 0 } ?? []
         for (index, part) in least.enumerated() {
             let there = index < numbers.count ? numbers[index] : 0

@@ -54,11 +54,13 @@ package struct FleetStatus: Sendable {
         if !databases.isEmpty, primaries == 0 {
             problems.append("no database server is the primary: qoectl db failover")
         } else if primaries > 1 {
-            problems.append("\(primaries) database servers are primaries: see docs/failures/database.md")
+            problems.append(
+                "\(primaries) database servers are primaries: see docs/failures/database.md")
         }
         let clusters = statuses.compactMap(\.cluster)
         if !clusters.isEmpty, clusters.allSatisfy({ $0.leader == nil }) {
-            problems.append("the NATS cluster has no leader: more than half of its nodes must be there")
+            problems.append(
+                "the NATS cluster has no leader: more than half of its nodes must be there")
         }
         self.problems = problems
     }
@@ -92,7 +94,8 @@ package struct FleetStatus: Sendable {
             guard let database = status.database else { return "does not answer" }
             let behind = database.behindBytes.map { ", \($0) bytes behind" } ?? ""
             if database.isPrimary {
-                return "primary, \(database.streams) replica\(database.streams == 1 ? "" : "s")\(behind)"
+                return
+                    "primary, \(database.streams) replica\(database.streams == 1 ? "" : "s")\(behind)"
             }
             return database.streams > 0 ? "replica, streams\(behind)" : "replica, does not stream"
         case (_, .nats):
@@ -104,7 +107,8 @@ package struct FleetStatus: Sendable {
                 ? "leader of \(cluster.size)\(missing)" : "follows \(leader)"
         case (_, .aggregator):
             return all.flatMap(\.lags).map { lag in
-                let behind = lag.behindSeconds.map { "\(Int(max(0, min($0, 1e9)))) s behind" } ?? "-"
+                let behind =
+                    lag.behindSeconds.map { "\(Int(max(0, min($0, 1e9)))) s behind" } ?? "-"
                 return "\(lag.stream) \(behind)"
                     + (lag.unowned > 0 ? ", \(lag.unowned) partitions of nobody" : "")
             }.joined(separator: "; ")

@@ -45,5 +45,6 @@ struct StatusScript {
         ELSE (SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) FROM pg_stat_replication) END
         """
 
-    private static let lagQuestion = "SELECT stream, behind_s, unowned FROM freshness ORDER BY stream"
+    private static let lagQuestion =
+        "SELECT stream, behind_s, unowned FROM freshness ORDER BY stream"
 }
