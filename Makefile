@@ -13,6 +13,8 @@
 #   make agreement PAIRS=200: the probe's figures beside those of curl, dig, ping and iperf3; needs root
 #   make soak-tls MINUTES=10: libnats that speaks TLS itself beside the sidecar that does it, under load and cuts
 #   make check-deploy  the compose files and what they mount, with the tools that will read them
+#   make test-deploy   a whole installation on twelve network hosts of this machine, and all that its machines can suffer;
+#                      needs root, and the programs built for images: docs/testing-deployment.md
 #   make document-sql  puts the answers of today into docs/sql.md
 #   make format  rewrite the sources in the project's format
 
@@ -91,6 +93,10 @@ agreement: dependencies
 
 check-deploy:
 	Scripts/check-deploy-files
+
+test-deploy: dependencies
+	Scripts/test-images programs
+	Scripts/test-deploy
 
 soak-tls: dependencies
 	Scripts/soak-tls $(MINUTES)

@@ -17,9 +17,9 @@ struct DeployCommand: ParsableCommand {
             standard error has a line for each problem.
             """,
         subcommands: [
-            InitializeDeployment.self, PlanDeployment.self, PrintFirewall.self,
+            InitializeDeployment.self, PlanDeployment.self, PrintFirewall.self, CheckMachines.self,
             ApplyDeployment.self, UpgradeDeployment.self, ScaleDeployment.self,
-            StopDeployment.self, ShowLogs.self, MakeProbeFolder.self,
+            StopDeployment.self, ShowStatus.self, ShowLogs.self, MakeProbeFolder.self,
             BackupDeployment.self, RestoreDeployment.self,
         ])
 }
