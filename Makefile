@@ -94,7 +94,8 @@ agreement: dependencies
 check-deploy:
 	Scripts/check-deploy-files
 
-test-deploy: dependencies
+test-deploy:
+	Scripts/install-dependencies --test-deploy
 	Scripts/test-images programs
 	Scripts/test-deploy
 
