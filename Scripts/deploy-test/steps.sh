@@ -36,6 +36,13 @@ open_files() {
     if [ "$most" = unlimited ] || [ "$most" -gt 65536 ]; then echo 65536; else echo "$most"; fi
 }
 
+# What the machines will read, by the tools that will read it, and nothing left out.
+step_check() {
+    on operator sh -c 'cd /platform && Scripts/check-deploy-files' | tee "$work/check"
+    ! grep -E '^(skipped|WRONG)' "$work/check" || broken "$(grep -cE '^(skipped|WRONG)' "$work/check") files are wrong or were not checked"
+    note="$(grep -c '^ok' "$work/check") checks"
+}
+
 step_init() {
     ctl deploy init "${folder[@]}"
     ctl deploy init "${folder[@]}" | tee "$work/init-again"
