@@ -230,6 +230,15 @@ copy() {
     say "copied $PEER_HOST"
 }
 
+# In a container the numbers of processes begin anew, and one of this script may have that of a server that was
+# killed: PostgreSQL and pg_rewind would take it for that server.
+forget_killed_server() {
+    local number
+    number=$(head -n 1 "$PGDATA/postmaster.pid" 2> /dev/null) || return 0
+    [ -e "/proc/$number" ] || return 0
+    if [ "$(cat "/proc/$number/comm" 2> /dev/null)" != postgres ]; then rm -f "$PGDATA/postmaster.pid"; fi
+}
+
 # Fails when only a fresh copy helps: it was cut off before, or the logs do not reach back far enough.
 rewind() {
     local config=() argument
@@ -311,6 +320,7 @@ serve() {
 rm -rf "$PGDATA.old"
 if [ -e "$PGDATA.new" ]; then rm -rf "${PGDATA:?}" "$PGDATA.new"; fi
 while :; do
+    forget_killed_server
     if [ -e "$PGDATA.rejoin" ]; then
         become_replica "$@"
     elif ! has_data; then
