@@ -135,6 +135,8 @@ register() { # as a role
     case "$1" in
         primary)
             # Who is left behind stops by it, also when a person promoted this one.
+            # A rewind of the other one finds the timeline in the control file, where a checkpoint puts it.
+            ask "$SERVER_NAME" -c CHECKPOINT
             claim "$(ask "$SERVER_NAME" -c "SELECT $timeline")" || say "the witness has not taken the claim"
             ask "$SERVER_NAME" -c "UPDATE repmgr.nodes SET active = false
                 WHERE type = 'primary' AND node_id <> $number"
