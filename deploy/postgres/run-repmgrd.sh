@@ -16,6 +16,11 @@ watch_seconds=5
 settle_seconds=10
 # A primary that shuts down still sends its log; one that froze is given up after wal_receiver_timeout.
 receiving_seconds=60
+# A replica that was further behind when it last heard the primary, or heard it longer ago, waits for a person: the
+# limits of `qoectl db failover`.
+behind_bytes=$((64 << 20))
+silent_seconds=3600
+contact="$scratch/contact"
 export LC_ALL=C.UTF-8 PGPASSFILE="$scratch/repmgr-pgpass" PGSSLROOTCERT="$certificates/ca.pem"
 
 connection() { # of a server by its name
@@ -39,7 +44,7 @@ said=
 say() { # A line that is not said twice in a row.
     [ "$said" != "$*" ] || return 0
     said=$*
-    printf 'run-repmgrd.sh: %s\n' "$*"
+    printf 'run-repmgrd.sh: %s\n' "$*" >&2
 }
 
 # What a standby follows, whichever of these knows it first.
@@ -62,8 +67,25 @@ claim() { # a timeline; fails when the witness is away, or the timeline or a lat
     }
 }
 
+# What a promotion cannot ask a lost primary any more: seconds since 1970, bytes behind.
+note_contact() {
+    local line
+    line=$(ask "$SERVER_NAME" -F ' ' -c "SELECT extract(epoch FROM now())::bigint,
+        greatest(0, pg_wal_lsn_diff(latest_end_lsn, flushed_lsn))::bigint
+        FROM pg_stat_wal_receiver WHERE status = 'streaming'" 2> /dev/null) || return 0
+    [ -n "$line" ] || return 0
+    echo "$line" > "$contact.new"
+    mv "$contact.new" "$contact"
+}
+
 promote() {
-    local own waited=0 other
+    local own waited=0 other heard behind
+    read -r heard behind < "$contact" || { say "not promoted: it has not received the log since this started"; return 1; }
+    heard=$(($(date +%s) - heard))
+    if [ "$heard" -gt "$silent_seconds" ] || [ "$behind" -gt "$behind_bytes" ]; then
+        say "not promoted: it heard the primary $heard s ago and was $behind bytes behind; qoectl db failover decides"
+        return 1
+    fi
     if [ "$SERVER_NAME" = postgres-replica ]; then other=postgres_primary; else other=postgres_replica; fi
     # As long as the log flows, the primary is there; all that it sends is kept.
     until [ "$(ask "$SERVER_NAME" -c "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'")" = 0 ]; do
@@ -176,6 +198,7 @@ while [ -z "$is_stopping" ]; do
         say "repmgrd ended"
         registered=
     fi
+    if [ "$registered" = standby ]; then note_contact; fi
     if current=$(role 2> "$scratch/role-error") && [ "$current" != "$registered" ]; then
         [ -z "$registered" ] || rest "$settle_seconds"
         [ -z "$is_stopping" ] || break
