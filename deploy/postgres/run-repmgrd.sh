@@ -4,6 +4,7 @@
 # know nothing of repmgr.
 #
 #   run-repmgrd.sh            as a service
+#   run-repmgrd.sh status     how all three stand
 #   run-repmgrd.sh promote    called by repmgrd of the replica when it and the witness miss the primary
 set -euo pipefail
 
@@ -105,10 +106,10 @@ promote() {
     ask "$SERVER_NAME" -c CHECKPOINT
 }
 
-if [ "${1:-}" = promote ]; then
-    promote
-    exit
-fi
+case "${1:-}" in
+    promote) promote; exit ;;
+    status) exec repmgr -f "$settings" cluster show ;;
+esac
 
 case "$SERVER_NAME" in
     postgres-primary) number=1 ;;
