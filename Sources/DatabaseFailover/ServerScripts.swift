@@ -156,9 +156,10 @@ struct ServerScripts {
             """
     }
 
-    /// Returns when it is promoted, or still under way after a minute.
+    /// Returns when it is promoted, or still under way after a minute. With automatic failover repmgrd may have been
+    /// quicker.
     var promote: String {
-        find + "echo 'SELECT pg_promote(true, 60);' | sql\n"
+        find + "echo 'SELECT pg_promote(true, 60) WHERE pg_is_in_recovery();' | sql\n"
     }
 
     /// Proves that it can write. The checkpoint tells its control file the timeline, for a rewind to find it.

@@ -6,6 +6,9 @@
 # A primary that was left behind by a failover never serves: before it starts and while it runs, it asks its
 # peer, and stops when that is a primary of a newer timeline. It then waits for `qoectl db rejoin`.
 #
+# With WITNESS_HOST failover is automatic (docker-compose.storage-automatic.yml): a primary then serves only while
+# its peer or the witness answers, and stops when the witness knows of a newer timeline.
+#
 # Beside the data (the folder PGDATA) are, each as long as it means something:
 #   .new        the data are being made; what was cut off is made anew
 #   .copy       a copy of the peer that is not complete
@@ -22,6 +25,10 @@ slot=${SERVER_NAME//-/_}
 # How often a primary asks its peer, and how long a server that starts gets to say what it is.
 watch_seconds=5
 patience_seconds=60
+# With a witness: a primary that neither it nor the peer has answered for so long stops. The replica asks for
+# longer before it takes over (run-repmgrd.sh); a round of questions takes 6 s at most.
+isolation_seconds=10
+witness_host=${WITNESS_HOST:-} witness_port=${WITNESS_PORT:-5432}
 export LC_ALL=C.UTF-8
 
 # Made at each start from the secret, also for the server's own walreceiver, so that the password is
@@ -32,9 +39,16 @@ export PGPASSFILE="$scratch/pgpass"
     printf '%s:%s:*:replication:%s\n' "$PEER_HOST" "$PEER_PORT" \
         "$(cat "${SECRETS:-/run/secrets}/postgres_replication_password")" \
         > "$PGPASSFILE"
+    [ -z "$witness_host" ] || printf '%s:%s:repmgr:repmgr:%s\n' "$witness_host" "$witness_port" \
+        "$(cat "${SECRETS:-/run/secrets}/postgres_repmgr_password")" \
+        >> "$PGPASSFILE"
 )
 peer="host=$PEER_HOST port=$PEER_PORT user=replication application_name=$SERVER_NAME"
-peer+=" passfile=$PGPASSFILE connect_timeout=3 sslmode=verify-full sslrootcert=$certificates/ca.pem"
+safely="passfile=$PGPASSFILE connect_timeout=3 sslmode=verify-full sslrootcert=$certificates/ca.pem"
+peer+=" $safely"
+witness="host=$witness_host port=$witness_port user=repmgr dbname=repmgr $safely"
+# repmgrd keeps what it knows in the server's memory.
+[ -z "$witness_host" ] || set -- "$@" -c shared_preload_libraries=repmgr
 
 said=
 say() { # A line that is not said twice in a row.
@@ -83,6 +97,24 @@ ask_peer() {
     esac
 }
 
+# Asks peer and witness; fails when there is a witness and neither answers. `claimed`: the highest timeline that
+# somebody took at the witness.
+claimed=0
+look_around() {
+    local question status=0
+    if [ -z "$witness_host" ]; then
+        ask_peer
+        return 0
+    fi
+    timeout 6 psql -X -A -t -q "$witness" -c 'SELECT coalesce(max(timeline), 0) FROM claim' \
+        > "$scratch/claimed" 2> "$scratch/witness-error" &
+    question=$!
+    ask_peer
+    wait "$question" || status=$?
+    if [ "$status" -eq 0 ]; then claimed=$(cat "$scratch/claimed"); fi
+    [ "$status" -eq 0 ] || [ "$peer_role" != away ]
+}
+
 own_system() { pg_controldata -D "$PGDATA" | sed -n 's/^Database system identifier: *//p'; }
 
 # After a promotion the control file learns of the timeline with the next checkpoint only; its history
@@ -117,9 +149,15 @@ is_left_behind() {
     fi
 }
 
+# Whether the witness knows of a newer timeline; if so, $PGDATA.fenced remembers.
+is_outvoted() {
+    [ "$claimed" -gt "$(own_timeline)" ] || return 1
+    echo "$claimed" > "$PGDATA.fenced"
+}
+
 # Returns when these data may serve as a primary, or are to become a replica.
 wait_until_allowed() {
-    local own fenced patience=$patience_seconds
+    local own fenced is_alone patience=$patience_seconds
     until [ -e "$PGDATA.rejoin" ]; do
         own=$(own_timeline)
         fenced=$(cat "$PGDATA.fenced" 2> /dev/null || true)
@@ -129,8 +167,16 @@ wait_until_allowed() {
             pause
             continue
         fi
-        ask_peer
-        if is_left_behind; then
+        is_alone=
+        look_around || is_alone=1
+        if is_outvoted; then
+            continue
+        elif [ -n "$is_alone" ]; then
+            say "NOT STARTED: neither $PEER_HOST nor the witness $witness_host answers, and a replica that they" \
+                "made the primary meanwhile could not be seen: $peer_error $(cat "$scratch/witness-error")"
+            pause
+            continue
+        elif is_left_behind; then
             [ "$peer_timeline" -gt "$own" ] || say "NOT STARTED: $PEER_HOST is a primary of the same" \
                 "timeline $own and serves already; 'qoectl db rejoin' makes this server its replica"
             pause
@@ -184,6 +230,15 @@ copy() {
     say "copied $PEER_HOST"
 }
 
+# In a container the numbers of processes begin anew, and one of this script may have that of a server that was
+# killed: PostgreSQL and pg_rewind would take it for that server.
+forget_killed_server() {
+    local number
+    number=$(head -n 1 "$PGDATA/postmaster.pid" 2> /dev/null) || return 0
+    [ -e "/proc/$number" ] || return 0
+    if [ "$(cat "/proc/$number/comm" 2> /dev/null)" != postgres ]; then rm -f "$PGDATA/postmaster.pid"; fi
+}
+
 # Fails when only a fresh copy helps: it was cut off before, or the logs do not reach back far enough.
 rewind() {
     local config=() argument
@@ -225,23 +280,31 @@ note_contact() {
 
 # Runs a server until it ends; one that was left behind meanwhile is ended, and 0 returned.
 serve() {
-    local status=0
+    local status=0 pace=$watch_seconds seen=$SECONDS reason
     "$@" &
     server=$!
     while kill -0 "$server" 2> /dev/null; do
-        sleep "$watch_seconds" &
+        sleep "$pace" &
         # Also when a signal comes.
         wait -n "$server" "$!" || true
         kill -0 "$server" 2> /dev/null || break
         if [ -n "$is_stopping" ] || [ -e "$PGDATA.new" ]; then
-            continue
+            seen=$SECONDS
         elif is_standby; then
             note_contact
+            seen=$SECONDS
         else
-            ask_peer
+            reason='' pace=$watch_seconds
+            if look_around; then seen=$SECONDS; else pace=1; fi
             if is_left_behind && [ "$peer_timeline" -gt "$(own_timeline)" ]; then
-                say "STOPPING: $PEER_HOST is a primary of timeline $peer_timeline and this one of" \
-                    "timeline $(own_timeline)"
+                reason="$PEER_HOST is a primary of timeline $peer_timeline and this one of timeline $(own_timeline)"
+            elif is_outvoted; then
+                reason="the witness knows of timeline $claimed and this one is of timeline $(own_timeline)"
+            elif [ $((SECONDS - seen)) -ge "$isolation_seconds" ]; then
+                reason="neither $PEER_HOST nor the witness $witness_host has answered for $((SECONDS - seen)) s"
+            fi
+            if [ -n "$reason" ]; then
+                say "STOPPING: $reason"
                 kill -INT "$server" || true
                 while kill -0 "$server" 2> /dev/null; do wait "$server" || true; done
                 server=
@@ -257,6 +320,7 @@ serve() {
 rm -rf "$PGDATA.old"
 if [ -e "$PGDATA.new" ]; then rm -rf "${PGDATA:?}" "$PGDATA.new"; fi
 while :; do
+    forget_killed_server
     if [ -e "$PGDATA.rejoin" ]; then
         become_replica "$@"
     elif ! has_data; then
