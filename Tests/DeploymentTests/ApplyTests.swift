@@ -126,11 +126,11 @@ import Testing
         shell.interrupt("up nats-2")
         #expect(throws: DeploymentFailure.self) { try interrupted.apply(changes) }
         let words = record.withLock { $0.interruption }
-        #expect(words.hasPrefix("interrupted: done is files to "))
+        #expect(words.hasPrefix("interrupted: done: files to "))
         #expect(words.contains("postgres-primary, "))
         #expect(
             words.hasSuffix(
-                "; nats-2 had begun and may go on by itself on its machine. The same command goes on from there"
+                "; begun, and perhaps going on without us: nats-2. The same command goes on from there"
             ))
         #expect(!shell.calls.contains("migrate"))
 

@@ -42,6 +42,20 @@ import Testing
         try take("anna@desk").release()
     }
 
+    @Test func `a machine without flock is not taken for one that another has`() throws {
+        var shell = LocalShell()
+        let bare = "\(folder)/bin"
+        try FileManager.default.createDirectory(atPath: bare, withIntermediateDirectories: true)
+        for name in ["sh", "dd", "date", "cat", "head"] {
+            try FileManager.default.createSymbolicLink(
+                atPath: "\(bare)/\(name)", withDestinationPath: "/bin/\(name)")
+        }
+        shell.environment = { _ in ["PATH": bare] }
+        let lock = try FleetLock.take([machine], shell, holder: "anna", path: "\(folder)/lock")
+        defer { lock.release() }
+        #expect(lock.failures.count == 1)
+    }
+
     @Test func `a machine that cannot be asked is not locked, and said so`() throws {
         let lock = try FleetLock.take(
             [machine], LocalShell(), holder: "anna", path: "\(folder)/none/lock")

@@ -19,11 +19,11 @@ package struct DeploymentRecord: Sendable {
     package var interruption: String {
         let done =
             done.isEmpty
-            ? "nothing was done yet" : "done is \(done.joined(separator: ", "))"
+            ? "nothing was done yet" : "done: \(done.joined(separator: ", "))"
         let half =
             underWay.isEmpty
             ? ""
-            : "; \(underWay.joined(separator: ", ")) had begun and may go on by itself on its machine"
+            : "; begun, and perhaps going on without us: \(underWay.joined(separator: ", "))"
         return "interrupted: \(done)\(half). The same command goes on from there"
     }
 }

@@ -92,10 +92,12 @@ package final class FleetLock: Sendable {
         """
         umask 077
         exec 9>> \(shellQuoted(path)) || exit 1
-        if ! flock -n 9; then
-            printf 'held\\t%s\\n' "$(head -n 1 \(shellQuoted(path)))"
-            exit 0
-        fi
+        flock -n 9
+        case $? in
+            0) ;;
+            1) printf 'held\\t%s\\n' "$(head -n 1 \(shellQuoted(path)))"; exit 0 ;;
+            *) exit 1 ;;
+        esac
         printf '%s since %s, process %s\\n' \(shellQuoted(holder)) "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$$" \
         > \(shellQuoted(path))
         echo taken
