@@ -101,9 +101,10 @@ struct FleetRun {
         }
     }
 
-    /// Who could not be locked must not be changed.
+    /// Who could not be locked must not be changed; who cannot be reached will not be.
     func requireLock() throws {
-        if let failure = lock?.failures.first { throw failure }
+        let failure = lock?.failures.first { ![.unreachable, .timedOut].contains($0.code) }
+        if let failure { throw failure }
     }
 
     private var folder: InstallationFolder { fleet.installation.folder }
