@@ -1,7 +1,7 @@
 # The steps of Scripts/test-deploy: each leaves an installation that works, and sets `note` to what it found.
 
 step_hosts() {
-    local image cores=$(nproc)
+    local image
     rm -rf "$work/accepted" "$work/token" "$work/backup" "$work/logs/hosts"
     : > "$work/accepted"
     hosts up
@@ -13,27 +13,13 @@ step_hosts() {
     ln "$cache"/images/qoe-test-{1,2}.tar "$operator_folder/images/"
     # As on any machine of people.
     cat "$operator_folder/hosts" | on operator sh -c 'cat >> /etc/hosts'
-    # Limits of these machines, which are smaller than the compose files expect.
     cat > "$installation/settings.env" << END
 QOE_IMAGE=qoe:test-1
 POSTGRES_IMAGE=test-postgres
 NATS_IMAGE=test-nats
 HAPROXY_IMAGE=test-haproxy
-POSTGRES_CPUS=$cores
-INGEST_CPUS=$cores
-AGGREGATOR_CPUS=$cores
-DIAGNOSER_CPUS=$cores
-NATS_CPUS=$cores
-HAPROXY_CPUS=$cores
-INGEST_OPEN_FILES=$(open_files)
-HAPROXY_OPEN_FILES=$(open_files)
 END
     note="$(hosts status | grep -c ready) hosts"
-}
-open_files() {
-    local most
-    most=$(ulimit -Hn)
-    if [ "$most" = unlimited ] || [ "$most" -gt 65536 ]; then echo 65536; else echo "$most"; fi
 }
 
 # What the machines will read, by the tools that will read it. What of PostgreSQL and of monitoring is left out here starts

@@ -68,6 +68,86 @@ import Testing
             ])
     }
 
+    @Test(arguments: [false, true])
+    func `of two database servers the primary of now is renewed last`(isFailedOver: Bool) throws {
+        let shell = FakeFleet()
+        for machine in try rendering.machines() {
+            let isStorage = machine.services.contains { $0.tier == .storage }
+            shell.settle(
+                machine, hostsLines: rendering.hostsLines, hash: isStorage ? "old" : "hash",
+                primary: isFailedOver ? "postgres-replica" : nil)
+        }
+        let fleet = try fleet(shell)
+        #expect(try fleet.apply(fleet.ask()) == 2)
+        let order = shell.calls.filter { $0.hasPrefix("up") }
+        let byName = ["up postgres-replica", "up postgres-primary"]
+        #expect(order == (isFailedOver ? byName.reversed() : byName))
+    }
+
+    @Test func `a pending change of the schema is a line of its own`() throws {
+        func line(_ change: (MachineFiles, FakeFleet) -> Void) throws -> String? {
+            let shell = FakeFleet()
+            for machine in try rendering.machines() {
+                shell.settle(machine, hostsLines: rendering.hostsLines)
+                change(machine, shell)
+            }
+            return MachineChanges.migration(try fleet(shell).ask())
+        }
+        let pending = "schema: migrate runs before the programs, on aggregator-1, of qoe"
+        #expect(try line { _, _ in } == nil)
+        // Other settings of the same image.
+        #expect(
+            try line { $1.settle($0, hostsLines: rendering.hostsLines, hash: "old") } == nil)
+        #expect(
+            try line { $1.settle($0, hostsLines: rendering.hostsLines, image: "qoe:old") }
+                == pending)
+        let changes = try fleet(FakeFleet()).ask()
+        #expect(MachineChanges.migration(changes) == pending)
+        #expect(MachineChanges.migration(changes, in: [.ingest]) == nil)
+    }
+
+    @Test func `a machine without a command that is needed says that alone`() throws {
+        let wanted = try #require(try rendering.machines().first)
+        let changes = MachineChanges(
+            wanted, hostsLines: "", facts: MachineFacts("missing\tsha256sum\n"), archives: [],
+            earlier: [])
+        #expect(
+            changes.problems == [
+                "commands that qoectl needs are missing there: sha256sum; install them (apt install coreutils)"
+            ])
+    }
+
+    @Test func `an apply that was interrupted goes on from there`() throws {
+        let shell = FakeFleet()
+        let record = Monitor(DeploymentRecord())
+        var interrupted = try fleet(shell)
+        interrupted.onEvent = { event in record.withLock { $0.add(event) } }
+        let changes = try interrupted.ask()
+        shell.interrupt("up nats-2")
+        #expect(throws: DeploymentFailure.self) { try interrupted.apply(changes) }
+        let words = record.withLock { $0.interruption }
+        #expect(words.hasPrefix("interrupted: done: files to "))
+        #expect(words.contains("postgres-primary, "))
+        #expect(
+            words.hasSuffix(
+                "; begun, and perhaps going on without us: nats-2. The same command goes on from there"
+            ))
+        #expect(!shell.calls.contains("migrate"))
+
+        // What was done is there, and is not done again.
+        let done = ["postgres-primary", "postgres-replica", "nats-1", "nats-3"]
+        let again = FakeFleet()
+        for machine in try rendering.machines() where done.contains(machine.machine.name) {
+            again.settle(machine, hostsLines: rendering.hostsLines)
+        }
+        let second = try fleet(again)
+        try second.apply(second.ask())
+        let ups = again.calls.filter { $0.hasPrefix("up ") }
+        #expect(ups.first == "up nats-2")
+        #expect(ups.last == "up grafana")
+        #expect(!ups.contains("up postgres-primary"))
+    }
+
     @Test func `all problems of all machines are told, and nothing is changed`() throws {
         let shell = FakeFleet()
         shell.refuse("nats-1", "no route to it")
@@ -192,6 +272,7 @@ private final class FakeFleet: MachineShell {
         var refusals: [String: String] = [:]
         var broken: [String: String] = [:]
         var answers: [String: String] = [:]
+        var interruption: String?
     }
 
     private let state = Monitor(State())
@@ -203,8 +284,14 @@ private final class FakeFleet: MachineShell {
         state.withLock { $0.broken[service] = words }
     }
 
-    /// It has all files, and its containers run with the settings `hash`.
-    func settle(_ wanted: MachineFiles, hostsLines: String, hash: String = "hash") {
+    /// The call ends as by Ctrl-C.
+    func interrupt(_ call: String) { state.withLock { $0.interruption = call } }
+
+    /// It has all files, and its containers run with the settings `hash`, of the image that is wanted or another.
+    func settle(
+        _ wanted: MachineFiles, hostsLines: String, hash: String = "hash", image: String? = nil,
+        primary: String? = nil
+    ) {
         var lines = ["docker\t28.0", "compose\t2.40", "free\t99000000"]
         lines.append("hosts\t\(ContentDigest(HostsBlock.text(hostsLines)).hex)")
         for file in wanted.files {
@@ -213,7 +300,12 @@ private final class FakeFleet: MachineShell {
         }
         lines += wanted.dataFolders.map { "data\t700\t\($0.owner)\t\($0.path)" }
         for service in wanted.services {
-            lines.append("container\t\(service.key)\t\(hash)\tsha256:1\trunning\thealthy\t0")
+            let image = image ?? wanted.images[service.key] ?? ""
+            lines.append(
+                "container\t\(service.key)\t\(hash)\tsha256:1\trunning\thealthy\t0\t\(image)")
+            if let primary, service.tier == .storage {
+                lines.append("recovery\t\(service.key)\t\(service.name == primary ? "f" : "t")")
+            }
             lines.append("hash\t\(service.tier.project)\t\(service.name) hash")
         }
         state.withLock { $0.answers[wanted.machine.name] = lines.joined(separator: "\n") }
@@ -255,7 +347,13 @@ private final class FakeFleet: MachineShell {
         } else if script.contains("state/new") {
             call = "files \(machine.name)"
         }
-        if let call { state.withLock { $0.calls.append(call) } }
+        if let call {
+            let isStopped = state.withLock { state in
+                state.calls.append(call)
+                return state.interruption == call
+            }
+            if isStopped { throw RemoteError(.stopped, machine, "stopped") }
+        }
         return ScriptOutput(status: status, output: Array(answer.utf8), errors: [])
     }
 }

@@ -130,23 +130,53 @@ import Testing
         #expect(said(own) == [])
     }
 
-    @Test func `a limit of more processors than there are is refused before Docker does`() throws {
-        let limit = try #require(
-            ProcessorLimit(service: "nats-1", variable: "NATS_CPUS", text: "8"))
-        let findings = PreflightJudge.findings(
-            machine, good(), in: inventory, processorLimits: [limit])
-        #expect(findings.first?.message.contains("NATS_CPUS=4 into settings.nats-1.env") == true)
+    @Test func `commands that are missing are one line, and nothing else is said`() {
+        #expect(
+            said(MachineCondition("missing\tflock\nmissing\ttar\n")) == [
+                "nats-1: commands that qoectl needs are missing there: flock, tar; install them (apt install tar "
+                    + "util-linux)"
+            ])
     }
 
-    @Test func `limits are those of the settings, else of the compose file`() {
-        let material = FleetMaterial(
-            sources: [
-                "docker-compose.nats-cluster.yml": Array("cpus: ${NATS_CPUS:-2}".utf8)
-            ], installation: [:])
-        #expect(ProcessorLimit.all(of: machine, material).map(\.processors) == [2])
-        var changed = material
-        changed.machineSettings["nats-1"] = ["NATS_CPUS": "1.5"]
-        #expect(ProcessorLimit.all(of: machine, changed).map(\.processors) == [1.5])
+    @Test func `the script itself notices a missing command`() throws {
+        let script = RequiredCommands.script.replacing("grep", with: "qoe-no-such-command")
+        let answer = try LocalShell().run(script + "echo went on\n", on: machine).text
+        #expect(answer == "missing\tqoe-no-such-command\n")
+    }
+
+    @Test func `ports of nats-tls are looked at as well`() throws {
+        let ingest = try #require(inventory.machine(called: "ingest-1"))
+        let counter = try #require(inventory.machine(called: "aggregator-1"))
+        let taken = good { $0.listening = [4224, 4225, 4234, 4235] }
+        func lines(_ machine: Machine, _ condition: MachineCondition) -> [String] {
+            PreflightJudge.findings(machine, condition, in: inventory).map(\.text)
+        }
+        #expect(
+            lines(ingest, taken) == [
+                "ingest-1: something has port 4224, which nats-tls of ingest-1 needs for connections to NATS; stop it",
+                "ingest-1: something has port 4234, which nats-tls of ingest-1 needs for its health; stop it",
+            ])
+        #expect(lines(counter, taken).count { $0.contains("port 4225") } == 1)
+        let own = good {
+            $0.listening = [4224, 4234]
+            $0.containers = ["qoe-ingest/nats-tls"]
+        }
+        #expect(lines(ingest, own) == [])
+    }
+
+    @Test func `a limit that the operator has set too high is refused before Docker does`() throws {
+        let limit = try #require(
+            ResourceLimit(
+                .processors, service: "nats-1", variable: "NATS_CPUS", text: "8", isSet: true))
+        let small = good { $0.capacity.processors = 4 }
+        let findings = PreflightJudge.findings(machine, small, in: inventory, limits: [limit])
+        #expect(findings.map(\.severity) == [.error])
+        #expect(findings.first?.message.contains("NATS_CPUS=4 into settings.nats-1.env") == true)
+        let unasked = try #require(
+            ResourceLimit(
+                .processors, service: "nats-1", variable: "NATS_CPUS", text: "8", isSet: false))
+        #expect(
+            PreflightJudge.findings(machine, small, in: inventory, limits: [unasked]).isEmpty)
     }
 
     @Test func `verdicts of connections are read`() {

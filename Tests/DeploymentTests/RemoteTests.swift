@@ -1,3 +1,4 @@
+import OwnedThreads
 import Testing
 
 @testable import Deployment
@@ -59,6 +60,17 @@ import Testing
         _ = try ChildCommand("kill", [pid], timeout: .seconds(5)).run()
     }
 
+    @Test func `an input that is held ends when it shall`() throws {
+        let isOver = Monitor(false)
+        let result = try LocalShell().run(
+            "echo ready; cat", on: machine,
+            input: .held(
+                isOver: { isOver.withLock { $0 } }, after: Array("first".utf8)),
+            timeout: .seconds(60)
+        ) { _ in isOver.update { $0 = true } }
+        #expect(result.status == 0)
+    }
+
     @Test func `any text is one word of a shell`() throws {
         let text = "a'b\"c $(id) `id` \\ \n d*"
         let result = try LocalShell().run("printf %s \(shellQuoted(text))", on: machine)
@@ -82,6 +94,31 @@ import Testing
         #expect(error.code == code)
         #expect("\(error)".contains(part))
         #expect(!"\(error)".contains("\n"))
+    }
+
+    @Test(arguments: [
+        (SSHOptions(), "it takes no key of the agent, of ~/.ssh or of ~/.ssh/config for"),
+        (SSHOptions(keyFile: "k", configFile: "c"), "it does not take the key k for"),
+        (
+            SSHOptions(configFile: "c"),
+            "it takes no key that c names (IdentityFile) or leaves to ssh for"
+        ),
+    ])
+    func `a refused key is called by where it is from`(options: SSHOptions, part: String) {
+        let error = RemoteError(
+            sshSaid: "root@192.0.2.11: Permission denied (publickey).", on: machine, options)
+        #expect(error?.message.hasPrefix(part) == true)
+    }
+
+    @Test func `a key that others may read is called by its name, whatever follows from it`() {
+        let words = """
+            @         WARNING: UNPROTECTED PRIVATE KEY FILE!          @
+            Permissions 0644 for '/operator/id_ed25519' are too open.
+            root@192.0.2.11: Permission denied (publickey).
+            """
+        let error = RemoteError(sshSaid: words, on: machine, SSHOptions(configFile: "c"))
+        #expect(error?.code == .local)
+        #expect(error?.message.contains("the key /operator/id_ed25519,") == true)
     }
 
     @Test func `sudo that wants a password is told from a failed script`() throws {

@@ -167,7 +167,7 @@ import Testing
             fifth.files.first { $0.path == ComposeService.Tier.natsCluster.file })
         let text = String(decoding: file.content, as: UTF8.self)
         #expect(text.contains("\n  nats-5:\n"))
-        #expect(text.contains("\"--name\", \"nats-5\""))
+        #expect(text.contains("NATS_SERVER_NAME: nats-5"))
         #expect(text.contains("./certs/nats-5:"))
         let routes = try #require(
             fifth.files.first { $0.path == "secrets/nats-cluster.conf" })

@@ -16,6 +16,7 @@ struct AskScript {
         let data = wanted.dataFolders.map { shellQuoted($0.path) }.joined(separator: " ")
         return """
             umask 077
+            \(RequiredCommands.script)\
             t=$(mktemp -d /tmp/qoe-ask-XXXXXX) || exit 1
             trap 'rm -rf "$t"' EXIT
             tar -xf - -C "$t"
@@ -51,9 +52,22 @@ struct AskScript {
                 # No health check is none; a container of compose's run is not the service.
                 docker inspect --format '\(Self.containerFormat)' $c | grep -v ^oneoff
             fi
-            \(hashes)exit 0
+            \(databases)\(hashes)exit 0
 
             """
+    }
+
+    /// Who is the primary now, whatever it is called.
+    private var databases: String {
+        wanted.services.filter { $0.tier == .storage }.map { service in
+            """
+            c=$(docker ps -q --filter label=com.docker.compose.project=\(service.tier.project) \
+            --filter label=com.docker.compose.service=\(service.name) | head -n 1)
+            [ -z "$c" ] || say recovery \(service.key) "$(timeout 10 docker exec "$c" psql -X -U postgres \
+            -Atqc 'SELECT pg_is_in_recovery()' < /dev/null 2>/dev/null)"
+
+            """
+        }.joined()
     }
 
     private var hashes: String {
@@ -88,7 +102,7 @@ struct AskScript {
         {{index .Config.Labels "com.docker.compose.project"}}/{{index .Config.Labels "com.docker.compose.service"}}\#
         {{"\t"}}{{index .Config.Labels "com.docker.compose.config-hash"}}{{"\t"}}{{.Image}}{{"\t"}}\#
         {{.State.Status}}{{"\t"}}{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}{{"\t"}}\#
-        {{.RestartCount}}{{end}}
+        {{.RestartCount}}{{"\t"}}{{.Config.Image}}{{end}}
         """#
 }
 

@@ -59,12 +59,16 @@ package struct FleetDeployment: Sendable {
     }
 
     private func changes(_ wanted: MachineFiles) throws(RemoteError) -> MachineChanges {
-        let question = AskScript(folder: folder, wanted: wanted)
+        // What compose is asked depends on it.
+        let capacity = MachineCapacity(
+            try shell.succeed("\(MachineCapacity.script)exit 0\n", on: wanted.machine).text)
+        let fitted = wanted.fitted(to: capacity)
+        let question = AskScript(folder: folder, wanted: fitted)
         let answer = try shell.succeed(
             question.text, on: wanted.machine, input: .bytes(question.input))
         return MachineChanges(
-            wanted, hostsLines: hostsLines, facts: MachineFacts(answer.text), archives: archives,
-            earlier: earlierFiles(wanted.machine))
+            fitted, hostsLines: hostsLines, facts: MachineFacts(answer.text), archives: archives,
+            earlier: earlierFiles(wanted.machine), capacity: capacity)
     }
 
     /// Brings the machines to what they shall be, phase after phase; stops at the first failure.
@@ -95,7 +99,9 @@ package struct FleetDeployment: Sendable {
             {
                 try migrate(concerned.map(\.machine))
             }
-            try run(phase, work)
+            try run(
+                phase, work,
+                isPrimary: changes.reduce(into: [:]) { $0.merge($1.isPrimary) { $1 } })
         }
         return count
     }
@@ -103,7 +109,9 @@ package struct FleetDeployment: Sendable {
     private typealias Work = [(Machine, [(service: ComposeService, start: MachineChanges.Start)])]
 
     /// What does not run yet is started on all machines at once; what does, one after the other.
-    private func run(_ phase: Phase, _ work: Work) throws(DeploymentFailure) {
+    private func run(
+        _ phase: Phase, _ work: Work, isPrimary: [String: Bool]
+    ) throws(DeploymentFailure) {
         var fresh: [Place] = []
         var rolling: [Place] = []
         for (machine, starts) in work {
@@ -123,12 +131,25 @@ package struct FleetDeployment: Sendable {
         } else {
             try together(fresh) { (place) throws(DeploymentFailure) in try start(place) }
         }
+        if phase == .storage { rolling = Self.primaryLast(rolling, isPrimary) }
         for place in rolling {
             try start(place)
             if phase == .nats, machines.filter({ $0.machine.has(.nats) }).count > 1 {
                 try settle(place)
             }
         }
+    }
+
+    /// The primary is renewed when its replica has come back: by what they said, else by their names.
+    private static func primaryLast(_ places: [Place], _ isPrimary: [String: Bool]) -> [Place] {
+        let isKnown = isPrimary.values.contains(true)
+        func hasPrimary(_ place: Place) -> Bool {
+            place.services.contains { service in
+                isPrimary[service.key]
+                    ?? (!isKnown && service.service.role == .postgresPrimary)
+            }
+        }
+        return places.filter { !hasPrimary($0) } + places.filter(hasPrimary)
     }
 
     /// Services of one machine, in the order of the start.
@@ -172,7 +193,7 @@ package struct FleetDeployment: Sendable {
 
     private func prepare(_ changes: MachineChanges) throws(DeploymentFailure) {
         let machine = changes.machine
-        guard let wanted = machines.first(where: { $0.machine == machine }) else { return }
+        let wanted = changes.wanted
         if !changes.files.isEmpty || !changes.removals.isEmpty || changes.changesHosts
             || !changes.dataFolders.isEmpty
         {

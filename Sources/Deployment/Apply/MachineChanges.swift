@@ -10,7 +10,9 @@ package struct MachineChanges: Sendable {
         case nothing
     }
 
-    package let machine: Machine
+    /// What it shall be.
+    package let wanted: MachineFiles
+    package var machine: Machine { wanted.machine }
     package let files: [RenderedFile]
     /// Paths of files that an earlier apply put there and that are not wanted any more.
     package let removals: [String]
@@ -18,17 +20,24 @@ package struct MachineChanges: Sendable {
     package let images: [ImageArchive]
     package let dataFolders: [RenderedFolder]
     package let starts: [(service: ComposeService, start: Start)]
+    /// Services that have a container, whether it runs or not, by their keys.
+    package let existing: Set<String>
+    /// Whether a database server is the primary now, by its key, where it said so.
+    package let isPrimary: [String: Bool]
     /// What stands in the way.
     package let problems: [String]
+    /// What does not, but is not as it should be.
+    package let warnings: [String]
 
     /// - Parameters:
     ///   - archives: Images that the operator has.
     ///   - earlier: Paths of the files that an earlier apply put there.
+    ///   - capacity: What its Docker can give.
     package init(
         _ wanted: MachineFiles, hostsLines: String, facts: MachineFacts, archives: [ImageArchive],
-        earlier: [String]
+        earlier: [String], capacity: MachineCapacity = MachineCapacity()
     ) {
-        machine = wanted.machine
+        self.wanted = wanted
         files = wanted.files.filter { facts.files[$0.path] != $0.fingerprint }
         let paths = Set(wanted.files.map(\.path))
         removals = earlier.filter { !paths.contains($0) && facts.files[$0] != nil }
@@ -37,6 +46,16 @@ package struct MachineChanges: Sendable {
         dataFolders = wanted.dataFolders.filter { facts.dataFolders[$0.path]?.owner != $0.owner }
         var needed: [ImageArchive] = []
         var problems: [String] = []
+        existing = Set(facts.containers.keys)
+        isPrimary = facts.isPrimary
+        if let problem = RequiredCommands.problem(missing: facts.missingCommands) {
+            // The rest of the answer means nothing.
+            images = []
+            starts = []
+            warnings = []
+            self.problems = [problem]
+            return
+        }
         for name in Set(wanted.images.values).sorted() {
             let tagged = Self.tagged(name)
             guard let archive = archives.first(where: { $0.identities[tagged] != nil }) else {
@@ -68,7 +87,8 @@ package struct MachineChanges: Sendable {
         for (tier, problem) in facts.composeProblems.sorted(by: { $0.key < $1.key }) {
             problems.append("compose does not take docker-compose.\(tier).yml: \(problem)")
         }
-        self.problems = problems
+        self.problems = problems + capacity.problems(wanted.limits, on: wanted.machine)
+        warnings = capacity.warnings(wanted.limits)
         starts = wanted.services.map { service in
             (
                 service,
@@ -90,13 +110,41 @@ package struct MachineChanges: Sendable {
         return last.contains(":") || last.contains("@") ? name : "\(name):latest"
     }
 
+    private static let newImage = "new image"
+
+    /// What an apply of these phases would do to the schema first, in a line; nil when that is as the programs want it.
+    package static func migration(
+        _ changes: [MachineChanges], in phases: [Phase] = Phase.allCases
+    ) -> String? {
+        guard phases.contains(.processing),
+            let place = changes.first(where: { $0.wanted.migrates })
+        else { return nil }
+        var isNew = false
+        var hasRun = false
+        for change in changes {
+            for (service, start) in change.starts
+            where service.phase == .processing && service.image == .qoe {
+                isNew = isNew || start == .renew(reason: newImage)
+                hasRun = hasRun || change.existing.contains(service.key)
+            }
+        }
+        guard isNew || !hasRun else { return nil }
+        let image = place.wanted.services.first { $0.image == .qoe }
+            .flatMap { place.wanted.images[$0.key] }
+        return "schema: migrate runs before the programs, on \(place.machine.name)"
+            + (image.map { ", of \($0)" } ?? "")
+    }
+
     private static func start(
         _ service: ComposeService, _ image: String, _ facts: MachineFacts, loads: Bool
     ) -> Start {
         guard let container = facts.containers[service.key] else { return .start }
-        if loads { return .renew(reason: "new image") }
+        if loads { return .renew(reason: newImage) }
         if let there = facts.images[image], there != container.image {
-            return .renew(reason: "new image")
+            return .renew(reason: newImage)
+        }
+        if !container.imageName.isEmpty, container.imageName != image {
+            return .renew(reason: newImage)
         }
         if let hash = facts.wantedHashes[service.key], hash != container.configHash {
             return .renew(reason: "changed settings or files")

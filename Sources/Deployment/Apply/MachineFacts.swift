@@ -11,6 +11,8 @@ package struct MachineFacts: Sendable, Equatable {
         /// `healthy`, `starting`, `unhealthy`; `none` when it has no check.
         package let health: String
         package let restarts: Int
+        /// Empty when it did not say.
+        package let imageName: String
 
         package var isWell: Bool {
             state == "running" && (health == "healthy" || health == "none")
@@ -37,6 +39,10 @@ package struct MachineFacts: Sendable, Equatable {
     /// Why compose did not say so, by tier.
     package var composeProblems: [String: String] = [:]
     package var dataFolders: [String: FileFingerprint] = [:]
+    /// Whether a running database server is the primary now, by project and service.
+    package var isPrimary: [String: Bool] = [:]
+    /// Commands that our scripts need and that are not there.
+    package var missingCommands: [String] = []
 
     /// Reads the answer to ``AskScript``: lines of a word and what it is about, separated by tabs.
     ///
@@ -79,11 +85,13 @@ package struct MachineFacts: Sendable, Equatable {
         case "container":
             containers[part(1)] = Container(
                 configHash: part(2), image: part(3), state: part(4), health: part(5),
-                restarts: Int(part(6)) ?? 0)
+                restarts: Int(part(6)) ?? 0, imageName: part(7))
         case "hash":
             let words = part(2).split(separator: " ")
             guard words.count == 2 else { return }
             wantedHashes["\(part(1))/\(words[0])"] = String(words[1])
+        case "recovery": isPrimary[part(1)] = ["f": true, "t": false][part(2)]
+        case "missing": missingCommands.append(PrintableText.line(part(1)))
         case "hash-problem": composeProblems[part(1)] = part(2)
         default: break
         }

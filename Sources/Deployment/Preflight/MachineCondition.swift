@@ -2,6 +2,9 @@
 package struct MachineCondition: Sendable, Equatable {
     package var system: String?
     package var cores: Int?
+    package var capacity = MachineCapacity()
+    /// Of those that our scripts need.
+    package var missingCommands: [String] = []
     package var memoryKiB: Int?
     package var dockerVersion: String?
     /// Why docker does not answer.
@@ -32,6 +35,8 @@ package struct MachineCondition: Sendable, Equatable {
         switch word {
         case "system": system = value.isEmpty ? nil : PrintableText.line(value)
         case "cores": cores = Int(value)
+        case "processors", "open-files": capacity.read(word, value)
+        case "missing": missingCommands.append(PrintableText.line(value))
         case "memory": memoryKiB = Int(value)
         case "docker": dockerVersion = PrintableText.line(value)
         case "docker-problem": dockerProblem = PrintableText.line(value)

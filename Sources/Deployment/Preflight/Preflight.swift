@@ -63,7 +63,7 @@ package struct Preflight: Sendable {
                 conditions[machine] = condition
                 findings += PreflightJudge.findings(
                     machine, condition, in: inventory,
-                    processorLimits: material.map { ProcessorLimit.all(of: machine, $0) } ?? [])
+                    limits: material.map { ResourceLimit.all(of: machine, $0) } ?? [])
             case .failure(let error):
                 if error.code == .stopped { throw error }
                 findings.append(.init(.error, nil, error.description))

@@ -38,12 +38,17 @@ package enum PreflightJudge {
     /// What is wrong with a machine itself.
     package static func findings(
         _ machine: Machine, _ condition: MachineCondition, in inventory: Inventory,
-        processorLimits: [ProcessorLimit] = []
+        limits: [ResourceLimit] = []
     ) -> [PreflightFinding] {
         var found: [PreflightFinding] = []
         func error(_ message: String) { found.append(.init(.error, machine.name, message)) }
         func warning(_ message: String) { found.append(.init(.warning, machine.name, message)) }
 
+        if let problem = RequiredCommands.problem(missing: condition.missingCommands) {
+            // The rest of the answer means nothing.
+            error(problem)
+            return found
+        }
         if let version = condition.dockerVersion {
             if !isAtLeast(version, dockerMin) {
                 error("docker \(version) is too old; install \(text(dockerMin)) or newer")
@@ -89,32 +94,29 @@ package enum PreflightJudge {
                 warning(text)
             }
         }
-        if let cores = condition.cores {
-            for limit in processorLimits where limit.processors > Double(cores) {
-                error(
-                    "docker refuses a limit of \(limit.text) processors for \(limit.service) on \(cores); put "
-                        + "\(limit.variable)=\(cores) into settings.\(machine.name).env")
-            }
-        }
-        for endpoint in busy(machine, condition, in: inventory) {
-            let owner = condition.owners[endpoint.port].map { "\($0) has" } ?? "something has"
-            error(
-                "\(owner) port \(endpoint.port), which \(endpoint.service.name) needs for \(endpoint.purpose); stop it"
-            )
+        for problem in condition.capacity.problems(limits, on: machine) { error(problem) }
+        for text in condition.capacity.warnings(limits) { warning(text) }
+        for (port, user) in busy(machine, condition, in: inventory) {
+            let owner = condition.owners[port].map { "\($0) has" } ?? "something has"
+            error("\(owner) port \(port), which \(user); stop it")
         }
         return found
     }
 
-    /// Ports of ours that another program has.
+    /// Ports of ours that another program has, and what ours needs them for.
     static func busy(
         _ machine: Machine, _ condition: MachineCondition, in inventory: Inventory
-    ) -> [Endpoint] {
-        let ours = Set(
-            machine.composeServices.filter { condition.containers.contains($0.key) }
-                .map(\.service))
-        return PortTable.endpoints(of: machine, in: inventory).filter {
-            condition.listening.contains($0.port) && !ours.contains($0.service)
+    ) -> [(port: UInt16, user: String)] {
+        let running = machine.composeServices.filter { condition.containers.contains($0.key) }
+        let ours = Set(running.map(\.service))
+        let open = PortTable.endpoints(of: machine, in: inventory)
+            .filter { !ours.contains($0.service) }
+            .map { ($0.port, "\($0.service.name) needs for \($0.purpose)") }
+        // Over loopback alone, and so in no table.
+        let inner = machine.composeServices.filter { !running.contains($0) }.flatMap { service in
+            service.loopbackPorts.map { ($0.port, "\(service.label) needs for \($0.purpose)") }
         }
+        return (open + inner).filter { condition.listening.contains($0.0) }
     }
 
     private static func keepsData(_ machine: Machine) -> Bool {
@@ -137,49 +139,5 @@ package enum PreflightJudge {
 
     private static func text(_ version: [Int]) -> String {
         version.map(String.init).joined(separator: ".")
-    }
-}
-
-/// A limit of processors that a compose file sets.
-package struct ProcessorLimit: Sendable, Hashable {
-    package let service: String
-    /// Sets it in settings.env.
-    package let variable: String
-    package let processors: Double
-    let text: String
-
-    package init?(service: String, variable: String, text: String) {
-        guard let processors = Double(text) else { return nil }
-        self.service = service
-        self.variable = variable
-        self.processors = processors
-        self.text = text
-    }
-
-    /// Those of a machine's services, from settings and the compose files' defaults.
-    package static func all(of machine: Machine, _ material: FleetMaterial) -> [ProcessorLimit] {
-        let settings = material.settings(of: machine)
-        return material.services(of: machine).compactMap { service in
-            let variable = Self.variable(of: service)
-            let value =
-                settings[variable]
-                ?? FleetMaterial.fallback(
-                    of: variable, in: material.text(service.tier.file) ?? "")
-            return value.flatMap {
-                ProcessorLimit(service: service.label, variable: variable, text: $0)
-            }
-        }
-    }
-
-    private static func variable(of service: ComposeService) -> String {
-        let name =
-            switch service.name {
-            case ComposeService.carrierName: "NATS_TLS"
-            case "postgres-primary", "postgres-replica": "POSTGRES"
-            case "otel-collector": "OTEL"
-            case _ where service.service.role == .nats: "NATS"
-            default: service.name.uppercased()
-            }
-        return "\(name)_CPUS"
     }
 }

@@ -7,11 +7,13 @@ struct PreflightScript {
         let folders = folders.map(shellQuoted).joined(separator: " ")
         return """
             export LC_ALL=C
+            \(RequiredCommands.script)\
             e=$(mktemp /tmp/qoe-preflight-XXXXXX) || exit 1
             trap 'rm -f "$e"' EXIT
             say() { printf '%s\\t' "$@"; echo; }
             say system "$(. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME")"
             say cores "$(getconf _NPROCESSORS_ONLN)"
+            \(MachineCapacity.script)\
             say memory "$(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo)"
             if ! command -v docker > /dev/null; then say docker-problem 'it is not installed'
             elif v=$(docker version --format '{{.Server.Version}}' 2>"$e"); then

@@ -53,6 +53,8 @@ package enum ScriptInput: Sendable {
     case bytes([UInt8])
     /// First the bytes, then the content of the file, which is read piece by piece.
     case file(path: String, after: [UInt8] = [])
+    /// The bytes, and no end of the input until `isOver`, which is asked often, says so.
+    case held(isOver: @Sendable () -> Bool, after: [UInt8] = [])
 }
 
 /// How a script ended and what it said.
@@ -93,6 +95,7 @@ private struct RunningChild: ~Copyable {
     init(_ command: ChildCommand) throws(ChildCommand.Failure) {
         pending = []
         if case .bytes(let bytes) = command.input { pending = bytes }
+        if case .held(_, let before) = command.input { pending = before }
         if case .file(let path, let before) = command.input {
             pending = before
             file = unsafe open(path, O_RDONLY | O_CLOEXEC)
@@ -161,7 +164,7 @@ private struct RunningChild: ~Copyable {
         while true {
             // What is left in the sockets after its end was said before it: the look at the child comes first.
             let code = exitCode()
-            send()
+            send(command.input)
             while let bytes = Self.receive(&output) {
                 if let onOutput {
                     onOutput(bytes[...])
@@ -210,9 +213,10 @@ private struct RunningChild: ~Copyable {
         return status
     }
 
-    private mutating func send() {
+    private mutating func send(_ source: ScriptInput) {
         while input >= 0 {
             if sent == pending.count {
+                if case .held(let isOver, _) = source, !isOver() { return }
                 pending = file >= 0 ? Self.read(file) ?? [] : []
                 sent = 0
                 if pending.isEmpty {

@@ -46,16 +46,18 @@ extension RemoteError {
                 "its host key is not known; compare what ssh-keyscan \(port)\(address) prints with the "
                     + "machine's own /etc/ssh/ssh_host_*_key.pub and append it to ~/.ssh/known_hosts"
             )
+        } else if has("UNPROTECTED PRIVATE KEY FILE") {
+            // Said before "Permission denied", which follows from it.
+            let key = Self.quoted(in: words, after: " for ") ?? options.keyFile
+            self.init(
+                .local, machine,
+                "others may read the key\(key.map { " \($0)" } ?? ""), so ssh does not use it; chmod 600 it"
+            )
         } else if has("Permission denied") {
-            let key = options.keyFile.map { "the key \($0)" } ?? "no key of the agent or of ~/.ssh"
             self.init(
                 .keyRefused, machine,
-                "it takes \(options.keyFile == nil ? key : "not " + key) for the user \(options.user); name another with "
-                    + "--ssh-key or --ssh-user, or append the public key to that user's "
-                    + "~/.ssh/authorized_keys there")
-        } else if has("UNPROTECTED PRIVATE KEY FILE") {
-            self.init(
-                .local, machine, "others may read the key \(options.keyFile ?? ""); chmod 600 it")
+                "\(options.refusal) for the user \(options.user); name another with --ssh-key or --ssh-user, or "
+                    + "append the public key to that user's ~/.ssh/authorized_keys there")
         } else if has("Connection refused") {
             self.init(
                 .unreachable, machine,
@@ -75,6 +77,13 @@ extension RemoteError {
         } else {
             return nil
         }
+    }
+
+    /// What stands in single quotes after `mark`.
+    private static func quoted(in words: String, after mark: String) -> String? {
+        guard let start = words.firstRange(of: "\(mark)'") else { return nil }
+        let name = words[start.upperBound...].prefix { $0 != "'" && $0 != "\n" }
+        return name.isEmpty ? nil : PrintableText.line(String(name))
     }
 
     /// What sudo's words mean; nil when they are not sudo's.

@@ -19,6 +19,15 @@ package struct SSHOptions: Sendable, Hashable {
         self.port = port
     }
 
+    /// Which keys a machine that refuses us did not take.
+    var refusal: String {
+        if let keyFile { return "it does not take the key \(keyFile)" }
+        if let configFile {
+            return "it takes no key that \(configFile) names (IdentityFile) or leaves to ssh"
+        }
+        return "it takes no key of the agent, of ~/.ssh or of ~/.ssh/config"
+    }
+
     /// As a known_hosts file calls a machine.
     func knownHostsName(_ address: String) -> String {
         guard let port, port != 22 else { return address }
@@ -135,6 +144,8 @@ extension ScriptInput {
         case .none: .bytes(Array(script.utf8))
         case .bytes(let bytes): .bytes(Array(script.utf8) + bytes)
         case .file(let path, let before): .file(path: path, after: Array(script.utf8) + before)
+        case .held(let isOver, let before):
+            .held(isOver: isOver, after: Array(script.utf8) + before)
         }
     }
 

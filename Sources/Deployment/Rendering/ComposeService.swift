@@ -112,6 +112,17 @@ package struct ComposeService: Sendable, Hashable {
         }
     }
 
+    /// Where it listens for its own machine alone (the compose and HAProxy files say so).
+    package var loopbackPorts: [(port: UInt16, purpose: String)] {
+        switch (name, tier) {
+        case (Self.carrierName, .ingest):
+            [(4224, "connections to NATS"), (4234, "its health")]
+        case (Self.carrierName, _): [(4225, "connections to NATS"), (4235, "its health")]
+        case (_, .ingest) where service.role == .balancer: [(8404, "its health")]
+        default: []
+        }
+    }
+
     /// Secrets that it mounts.
     var secrets: [String] {
         if name == Self.carrierName { return [] }

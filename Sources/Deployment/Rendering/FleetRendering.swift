@@ -4,7 +4,7 @@ package struct MachineFiles: Sendable {
     /// In the order of the start.
     package let services: [ComposeService]
     /// By their paths.
-    package let files: [RenderedFile]
+    package private(set) var files: [RenderedFile]
     package let folders: [RenderedFolder]
     /// Of each service, by its key.
     package let images: [String: String]
@@ -12,6 +12,31 @@ package struct MachineFiles: Sendable {
     package let dataFolders: [RenderedFolder]
     /// Of the programs, for `migrate`; nil where it cannot be run.
     package let migrates: Bool
+    /// What its compose files limit.
+    package let limits: [ResourceLimit]
+    /// Of `.env`.
+    fileprivate let variables: [String: String]
+
+    /// The same for a machine that has no more than that: default limits above it are lowered to it.
+    package func fitted(to capacity: MachineCapacity) -> MachineFiles {
+        let lowered = limits.filter { !$0.isSet }.reduce(into: [String: String]()) { all, limit in
+            if let most = capacity.exceeded(by: limit) { all[limit.variable] = "\(most)" }
+        }
+        guard !lowered.isEmpty else { return self }
+        var result = self
+        result.files = files.map { file in
+            file.path == Self.environmentFile
+                ? Self.environment(variables.merging(lowered) { $1 }) : file
+        }
+        return result
+    }
+
+    fileprivate static let environmentFile = ".env"
+
+    /// They are no secrets, yet an operator may have put one there.
+    fileprivate static func environment(_ variables: [String: String]) -> RenderedFile {
+        RenderedFile(environmentFile, SettingsFile.text(variables), mode: 0o600)
+    }
 }
 
 /// Makes the files of each machine.
@@ -81,8 +106,7 @@ package struct FleetRendering: Sendable {
         let variables = environment(of: machine).filter { name, _ in
             texts.contains { $0.contains(name) }
         }
-        // They are no secrets, yet an operator may have put one there.
-        files[".env"] = RenderedFile(".env", SettingsFile.text(variables), mode: 0o600)
+        files[MachineFiles.environmentFile] = MachineFiles.environment(variables)
         files["hosts"] = RenderedFile("hosts", hostsLines)
         let settings = environment(of: machine)
         return MachineFiles(
@@ -96,7 +120,8 @@ package struct FleetRendering: Sendable {
                 $0[$1.key] = material.image(of: $1, on: machine)
             },
             dataFolders: Self.dataFolders(services, settings),
-            migrates: services.contains { $0.service.role == .aggregator })
+            migrates: services.contains { $0.service.role == .aggregator },
+            limits: ResourceLimit.all(of: machine, material), variables: variables)
     }
 
     private static func missingSource(_ path: String) -> String {

@@ -36,8 +36,12 @@ struct ApplyDeployment: ParsableCommand {
         let chosen = try machines.chosen(of: inventory)
         try interruptibly { stop in
             let run = FleetRun(fleet: fleet, inventory: inventory, stop: stop)
-            try run.apply(
-                to: chosen, phases: only.isEmpty ? Phase.allCases : only, isDryRun: dryRun)
+            let phases = only.isEmpty ? Phase.allCases : only
+            if dryRun {
+                try run.apply(to: chosen, phases: phases, isDryRun: true)
+            } else {
+                try run.alone("apply", on: chosen) { try $0.apply(to: chosen, phases: phases) }
+            }
             let left = run.deployed.leftovers(inventory).flatMap(\.services)
             if !left.isEmpty {
                 complain(
@@ -57,11 +61,50 @@ struct FleetRun {
     let stop: StopRequest
     var settings: [String: String] = [:]
     let progress = DeploymentProgress()
+    let shell: RemoteShell
+    private var lock: FleetLock?
 
     init(fleet: FleetOptions, inventory: Inventory, stop: StopRequest) {
         self.fleet = fleet
         self.inventory = inventory
         self.stop = stop
+        shell = fleet.remote.shell(isStopped: stop.asClosure)
+    }
+
+    /// Calls `body` while nobody else changes the installation's folder or these machines.
+    ///
+    /// - Parameter command: What `qoectl deploy` is to do, as others are told.
+    func alone(
+        _ command: String, on machines: [Machine], _ body: (FleetRun) throws -> Void
+    ) throws {
+        try folder.whileLocked(for: command) {
+            try lockingMachines(machines, for: command, body)
+        }
+    }
+
+    /// The same without the folder.
+    func lockingMachines(
+        _ machines: [Machine], for command: String, _ body: (FleetRun) throws -> Void
+    ) throws {
+        var run = self
+        let lock = try FleetLock.take(
+            machines.filter { !$0.composeServices.isEmpty }, shell,
+            holder: InstallationFolder.holder(of: command))
+        defer { lock.release() }
+        run.lock = lock
+        do {
+            try body(run)
+        } catch {
+            progress.end()
+            if stop.wasGiven { complain(progress.interruption) }
+            throw error
+        }
+    }
+
+    /// Who could not be locked must not be changed; who cannot be reached will not be.
+    func requireLock() throws {
+        let failure = lock?.failures.first { ![.unreachable, .timedOut].contains($0.code) }
+        if let failure { throw failure }
     }
 
     private var folder: InstallationFolder { fleet.installation.folder }
@@ -78,7 +121,7 @@ struct FleetRun {
     func apply(to chosen: [Machine], phases: [Phase], isDryRun: Bool = false) throws {
         defer { progress.end() }
         let deployment = try fleet.deployment(
-            inventory, chosen: chosen, settings: settings, stop, progress)
+            inventory, chosen: chosen, settings: settings, shell, progress)
         let count = deployment.machines.count
         guard count > 0 else {
             say("nothing of ours runs there")
@@ -88,6 +131,7 @@ struct FleetRun {
         do throws(DeploymentFailure) {
             changes = try deployment.ask()
         } catch {
+            if stop.wasGiven { throw error }
             for problem in error.problems { complain(problem) }
             throw CommandFailure(
                 "nothing was changed: \(error.problems.count) problem\(error.problems.count == 1 ? "" : "s"), above. "
@@ -97,6 +141,8 @@ struct FleetRun {
             show(changes, phases)
             return
         }
+        try requireLock()
+        warn(changes)
         let concerned = changes.filter { change in
             change.starts.contains { phases.contains($0.service.phase) }
         }
@@ -107,9 +153,7 @@ struct FleetRun {
                     + "run as they shall")
             for change in concerned {
                 // Also when somebody has lost the notes.
-                if let files = deployment.machines.first(where: { $0.machine == change.machine }) {
-                    try folder.note(files)
-                }
+                try folder.note(change.wanted)
             }
         } else {
             say(
@@ -124,6 +168,12 @@ struct FleetRun {
         try folder.write("deployed/hosts", try folder.read("hosts"), mode: 0o644)
     }
 
+    private func warn(_ changes: [MachineChanges]) {
+        for change in changes {
+            for text in change.warnings { complain("\(change.machine.name): warning: \(text)") }
+        }
+    }
+
     private func show(_ changes: [MachineChanges], _ phases: [Phase]) {
         var isNothing = true
         for change in changes {
@@ -133,6 +183,11 @@ struct FleetRun {
             say("\(change.machine.name) (\(change.machine.address))")
             for line in lines { say("  \(line)") }
         }
+        if let line = MachineChanges.migration(changes, in: phases) {
+            isNothing = false
+            say(line)
+        }
+        warn(changes)
         say(isNothing ? "nothing would be done" : "nothing was done: this was a dry run")
     }
 }

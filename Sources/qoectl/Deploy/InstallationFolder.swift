@@ -82,6 +82,27 @@ struct InstallationFolder {
         return files
     }
 
+    /// Calls `body` while no other command changes the folder.
+    ///
+    /// - Parameter command: As others are told.
+    func whileLocked(for command: String, _ body: () throws -> Void) throws {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw CommandFailure("\(path) cannot be made: \(error.localizedDescription)")
+        }
+        let now = Date.now.formatted(.iso8601)
+        try FileLock.hold(
+            file(".lock"), of: path, holder: "\(Self.holder(of: command)) since \(now)", body)
+    }
+
+    /// Who we are, for others who must wait.
+    static func holder(of command: String) -> String {
+        "\(NSUserName())@\(ProcessInfo.processInfo.hostName) (qoectl deploy \(command))"
+    }
+
     /// What the files of machines are made from.
     func material(sources: String) throws -> FleetMaterial {
         var project: [String: [UInt8]] = [:]

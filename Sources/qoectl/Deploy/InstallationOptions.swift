@@ -74,7 +74,7 @@ struct FleetOptions: ParsableArguments {
     /// - Parameter chosen: Of these machines only.
     func deployment(
         _ inventory: Inventory, chosen: [Machine], settings: [String: String] = [:],
-        _ stop: StopRequest, _ progress: DeploymentProgress
+        _ shell: any MachineShell, _ progress: DeploymentProgress
     ) throws -> FleetDeployment {
         var material = try installation.folder.material(sources: installation.sources)
         material.settings.merge(settings) { $1 }
@@ -82,7 +82,7 @@ struct FleetOptions: ParsableArguments {
         let wanted = Set(chosen)
         let folder = installation.folder
         var deployment = FleetDeployment(
-            shell: remote.shell { stop.wasGiven }, folder: try remoteFolder.folder,
+            shell: shell, folder: try remoteFolder.folder,
             machines: try rendering.machines().filter { wanted.contains($0.machine) },
             hostsLines: rendering.hostsLines, archives: try folder.archives())
         deployment.healthTimeout = .seconds(healthTimeout)
@@ -96,7 +96,7 @@ struct FleetOptions: ParsableArguments {
 /// Shows what goes on: on a terminal also what is under way, elsewhere a line for each thing done.
 final class DeploymentProgress: Sendable {
     private struct State {
-        var underWay: [String] = []
+        var record = DeploymentRecord()
         var lines = RedrawnLines()
     }
 
@@ -106,21 +106,22 @@ final class DeploymentProgress: Sendable {
     func show(_ event: DeploymentEvent) {
         state.withLock { state in
             if isTerminal { state.lines.show([]) }
+            state.record.add(event)
             switch event {
-            case .began(let name): state.underWay.append(name)
+            case .began: break
             case .ended(let name, let duration):
-                if let index = state.underWay.firstIndex(of: name) {
-                    state.underWay.remove(at: index)
-                }
                 let seconds =
                     Double(duration.components.seconds)
                     + Double(duration.components.attoseconds) / 1e18
                 say("  \(name): done in \(String(format: "%.1f", seconds)) s")
             case .note(let text): say("  \(text)")
             }
-            if isTerminal { state.lines.show(state.underWay.map { "  \($0) …" }) }
+            if isTerminal { state.lines.show(state.record.underWay.map { "  \($0) …" }) }
         }
     }
+
+    /// What was done until it was interrupted.
+    var interruption: String { state.withLock { $0.record.interruption } }
 
     /// Takes away what is shown of things under way.
     func end() {

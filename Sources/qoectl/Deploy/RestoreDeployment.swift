@@ -48,23 +48,30 @@ struct RestoreDeployment: ParsableCommand {
             _ = try options.inventory()
         }
         try interruptibly { stop in
-            let manifest = try backup.checked()
-            say("\(path): \(manifest.entries.count) files, all as they were written")
-            if let hosts, !folder.has("hosts") {
-                try folder.write("hosts", try InstallationFolder.read(hosts), mode: 0o644)
-            }
-            try backup.fill(folder, manifest)
-            let inventory = try fleet.installation.inventory()
-            try makeCertificates(
-                inventory, folder.certificates, folder.certificates.readAuthority(), isForced: false
-            )
-            let run = FleetRun(fleet: fleet, inventory: inventory, stop: stop)
+            try folder.whileLocked(for: "restore") { try restore(backup, stop) }
+        }
+    }
+
+    private func restore(_ backup: BackupFolder, _ stop: StopRequest) throws {
+        let folder = fleet.installation.folder
+        let manifest = try backup.checked()
+        say("\(path): \(manifest.entries.count) files, all as they were written")
+        if let hosts, !folder.has("hosts") {
+            try folder.write("hosts", try InstallationFolder.read(hosts), mode: 0o644)
+        }
+        try backup.fill(folder, manifest)
+        let inventory = try fleet.installation.inventory()
+        try makeCertificates(
+            inventory, folder.certificates, folder.certificates.readAuthority(), isForced: false
+        )
+        let run = FleetRun(fleet: fleet, inventory: inventory, stop: stop)
+        try run.lockingMachines(inventory.machines, for: "restore") { run in
             try run.apply(to: inventory.machines, phases: [.storage, .nats])
             try fill(inventory, backup, manifest, stop)
             try run.apply(to: inventory.machines, phases: Phase.allCases)
             try compareStreams(inventory, backup, stop)
-            say("restored: qoectl deploy status shows what runs")
         }
+        say("restored: qoectl deploy status shows what runs")
     }
 
     private func fill(

@@ -38,26 +38,28 @@ struct ScaleDeployment: ParsableCommand {
                         + "them back into the hosts file; docs/failures says how a database or a NATS node is replaced"
                 )
             }
-            try run.apply(to: inventory.machines, phases: Phase.allCases, isDryRun: dryRun)
-            for machine in leftovers {
-                let names = machine.services.map(\.name).joined(separator: ", ")
-                if dryRun {
+            if dryRun {
+                try run.apply(to: inventory.machines, phases: Phase.allCases, isDryRun: true)
+                for machine in leftovers {
+                    let names = machine.services.map(\.name).joined(separator: ", ")
                     say("\(machine.address): \(names) would be stopped")
-                    continue
                 }
-                try take(machine, inventory, run, stop.asClosure)
+                return
+            }
+            try run.alone("scale", on: inventory.machines) { run in
+                try run.apply(to: inventory.machines, phases: Phase.allCases)
+                for machine in leftovers { try take(machine, inventory, run) }
             }
         }
     }
 
     private func take(
-        _ machine: Machine, _ inventory: Inventory, _ run: FleetRun,
-        _ isStopped: @escaping @Sendable () -> Bool
+        _ machine: Machine, _ inventory: Inventory, _ run: FleetRun
     ) throws {
         defer { run.progress.end() }
         let progress = run.progress
         var stopping = FleetStop(
-            shell: fleet.remote.shell(isStopped: isStopped), folder: try fleet.remoteFolder.folder)
+            shell: run.shell, folder: try fleet.remoteFolder.folder)
         stopping.onEvent = { progress.show($0) }
         do {
             try stopping.shell.succeed("docker version > /dev/null", on: machine)

@@ -40,29 +40,32 @@ struct StopDeployment: ParsableCommand {
             // Also what the hosts file does not name any more.
             var services = run.deployed
             for machine in inventory.machines { services.add(machine) }
-            let machines = services.machines
-            let progress = run.progress
-            defer { progress.end() }
-            var stopping = FleetStop(
-                shell: fleet.remote.shell(isStopped: stop.asClosure),
-                folder: try fleet.remoteFolder.folder)
-            stopping.onEvent = { progress.show($0) }
-            try stopping.stop(machines)
-            progress.end()
-            guard deleteData else {
-                say("all is stopped; qoectl deploy apply starts it again")
-                return
-            }
-            let material = try folder.material(sources: fleet.installation.sources)
-            let rendered = try FleetRendering(inventory, material).machines()
-            for machine in machines {
-                let data = rendered.first { $0.machine.address == machine.address }?.dataFolders
-                try stopping.clear(
-                    machine, dataFolders: (data ?? []).map(\.path), removesVolumes: true)
-                say("\(machine.address): data and files removed")
-            }
-            try? FileManager.default.removeItem(atPath: folder.deployed)
+            try run.alone("down", on: services.machines) { try end(services.machines, $0) }
         }
+    }
+
+    private func end(_ machines: [Machine], _ run: FleetRun) throws {
+        try run.requireLock()
+        let folder = fleet.installation.folder
+        let progress = run.progress
+        defer { progress.end() }
+        var stopping = FleetStop(shell: run.shell, folder: try fleet.remoteFolder.folder)
+        stopping.onEvent = { progress.show($0) }
+        try stopping.stop(machines)
+        progress.end()
+        guard deleteData else {
+            say("all is stopped; qoectl deploy apply starts it again")
+            return
+        }
+        let material = try folder.material(sources: fleet.installation.sources)
+        let rendered = try FleetRendering(run.inventory, material).machines()
+        for machine in machines {
+            let data = rendered.first { $0.machine.address == machine.address }?.dataFolders
+            try stopping.clear(
+                machine, dataFolders: (data ?? []).map(\.path), removesVolumes: true)
+            say("\(machine.address): data and files removed")
+        }
+        try? FileManager.default.removeItem(atPath: folder.deployed)
     }
 
     private func makeSure(_ name: String) throws {

@@ -41,32 +41,42 @@ struct UpgradeDeployment: ParsableCommand {
     func run() throws {
         let inventory = try fleet.installation.inventory()
         try interruptibly { stop in
-            let folder = fleet.installation.folder
-            var name = image
-            if let imageArchive {
-                let archive = try ImageArchive(reading: imageArchive)
-                guard name ?? archive.names.first != nil, archive.names.count == 1 || name != nil
-                else {
-                    throw CommandFailure(
-                        "\(imageArchive) has \(archive.names.joined(separator: ", ")); say which with --image"
-                    )
-                }
-                name = name ?? archive.names.first
-                if let name, archive.identities[MachineChanges.tagged(name)] == nil {
-                    throw CommandFailure(
-                        "\(imageArchive) has no \(name), but \(archive.names.joined(separator: ", "))"
-                    )
-                }
-                if !dryRun { try adopt(imageArchive, into: folder) }
+            let run = FleetRun(fleet: fleet, inventory: inventory, stop: stop)
+            if dryRun {
+                try upgrade(run)
+            } else {
+                try run.alone("upgrade", on: inventory.machines, upgrade)
             }
-            var run = FleetRun(fleet: fleet, inventory: inventory, stop: stop)
-            if let name {
-                run.settings["QOE_IMAGE"] = name
-                if !dryRun { try set("QOE_IMAGE", to: name, in: folder) }
-            }
-            try run.apply(
-                to: inventory.machines, phases: [.processing, .ingest, .probes], isDryRun: dryRun)
         }
+    }
+
+    private func upgrade(_ run: FleetRun) throws {
+        let folder = fleet.installation.folder
+        var name = image
+        if let imageArchive {
+            let archive = try ImageArchive(reading: imageArchive)
+            guard name ?? archive.names.first != nil, archive.names.count == 1 || name != nil
+            else {
+                throw CommandFailure(
+                    "\(imageArchive) has \(archive.names.joined(separator: ", ")); say which with --image"
+                )
+            }
+            name = name ?? archive.names.first
+            if let name, archive.identities[MachineChanges.tagged(name)] == nil {
+                throw CommandFailure(
+                    "\(imageArchive) has no \(name), but \(archive.names.joined(separator: ", "))"
+                )
+            }
+            if !dryRun { try adopt(imageArchive, into: folder) }
+        }
+        var run = run
+        if let name {
+            run.settings["QOE_IMAGE"] = name
+            if !dryRun { try set("QOE_IMAGE", to: name, in: folder) }
+        }
+        try run.apply(
+            to: run.inventory.machines, phases: [.processing, .ingest, .probes],
+            isDryRun: dryRun)
     }
 
     private func adopt(_ archive: String, into folder: InstallationFolder) throws {
