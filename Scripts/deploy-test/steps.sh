@@ -8,9 +8,9 @@ step_hosts() {
     mkdir -p "$installation/images"
     cp "$operator_folder/hosts" "$installation/hosts"
     for image in test-postgres test-nats test-haproxy qoe-test-1; do
-        ln "$cache/images/$image.tar" "$installation/images/"
+        bring "$cache/images/$image.tar" "$installation/images/"
     done
-    ln "$cache"/images/qoe-test-{1,2}.tar "$operator_folder/images/"
+    bring "$cache"/images/qoe-test-{1,2}.tar "$operator_folder/images/"
     # As on any machine of people.
     cat "$operator_folder/hosts" | on operator sh -c 'cat >> /etc/hosts'
     # Limits of these machines, which are smaller than the compose files expect.
@@ -30,6 +30,8 @@ HAPROXY_OPEN_FILES=$(open_files)
 END
     note="$(hosts status | grep -c ready) hosts"
 }
+# The folder of the hosts may be on another disk than the cache.
+bring() { ln "$@" 2> /dev/null || cp "$@"; }
 open_files() {
     local most
     most=$(ulimit -Hn)
