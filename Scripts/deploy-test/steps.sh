@@ -8,9 +8,9 @@ step_hosts() {
     mkdir -p "$installation/images"
     cp "$operator_folder/hosts" "$installation/hosts"
     for image in test-postgres test-nats test-haproxy qoe-test-1; do
-        ln "$cache/images/$image.tar" "$installation/images/"
+        bring "$cache/images/$image.tar" "$installation/images/"
     done
-    ln "$cache"/images/qoe-test-{1,2}.tar "$operator_folder/images/"
+    bring "$cache"/images/qoe-test-{1,2}.tar "$operator_folder/images/"
     # As on any machine of people.
     cat "$operator_folder/hosts" | on operator sh -c 'cat >> /etc/hosts'
     cat > "$installation/settings.env" << END
@@ -30,6 +30,9 @@ step_check() {
         || broken "files are wrong or were not checked: see check.log"
     note="$(grep -c '^ok' "$work/check") checks"
 }
+
+# The folder of the hosts may be on another disk than the cache.
+bring() { ln "$@" 2> /dev/null || cp "$@"; }
 
 step_init() {
     ctl deploy init "${folder[@]}"
