@@ -180,6 +180,8 @@ step_restore() {
     mkdir "$installation"
     mv "$work/images" "$installation/images"
     deploy restore /operator/backup
+    deploy apply | tee "$work/again"
+    grep -F 'nothing to do' "$work/again" || broken "an apply after the restore changed something"
     until_true 90 all_healthy || broken "not healthy: $(unhealthy)"
     [ "$(counted load-)" -eq "$total" ] || broken "accepted $total before, counted $(counted load-) after the restore"
     start_load restored
