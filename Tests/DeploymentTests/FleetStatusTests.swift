@@ -63,13 +63,47 @@ import Testing
         let nats = try machine("nats-1")
         func isWell(_ health: String) -> Bool {
             FleetStatus(
-                [(nats, .success(MachineStatus(container("qoe-nats/nats-1", health))))], material
+                [
+                    (
+                        nats,
+                        .success(
+                            MachineStatus(container("qoe-nats/nats-1", health) + "nats\t{}\n"))
+                    )
+                ], material
             ).isWell
         }
         #expect(isWell("healthy"))
         #expect(isWell("none"))
         #expect(!isWell("unhealthy"))
         #expect(!isWell("starting"))
+    }
+
+    @Test(arguments: [
+        ("{}", nil), (#"{"meta_cluster":{"leader":"nats-2","cluster_size":3}}"#, nil),
+        (#"{"meta_cluster":{"leader":"","cluster_size":3}}"#, "no leader: nothing can be stored"),
+        (#"{"disabled":true}"#, "JetStream is off or does not answer"),
+        ("", "JetStream is off or does not answer"),
+    ])
+    func `a node that lives and cannot store is not well`(json: String, obstacle: String?) throws {
+        let answer = container("qoe-nats/nats-1") + "nats\t\(json)\n"
+        let row = FleetStatus(
+            [(try machine("nats-1"), .success(MachineStatus(answer)))], material
+        ).rows.first
+        #expect(row?.isWell == (obstacle == nil))
+        #expect(row?.condition == (obstacle == nil ? "healthy" : "not ready"))
+        if let obstacle { #expect(row?.remark == obstacle) }
+    }
+
+    @Test func `a program that lives and is not ready is not well, and says why`() throws {
+        let answer =
+            container("qoe-ingest/ingest") + container("qoe-ingest/nats-tls")
+            + "ready\tqoe-ingest/ingest\tnats: no connection\n"
+        let status = FleetStatus(
+            [(try machine("ingest-1"), .success(MachineStatus(answer)))], material)
+        let row = status.rows.first { $0.service.name == "ingest" }
+        #expect(row?.condition == "not ready")
+        #expect(row?.remark == "nats: no connection")
+        #expect(!status.isWell)
     }
 
     @Test func `no primary and two primaries are told`() throws {

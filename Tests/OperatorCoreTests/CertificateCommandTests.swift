@@ -185,6 +185,8 @@ private struct Certificates {
             #expect(good.output.contains("ca                good   20"))
             try certificates.replace("nats-1", names: ["nats-1"], validFor: .seconds(20 * 86_400))
             try certificates.replace("ingest-1", names: ["ingest-1"], validFor: .seconds(-60))
+            try FileManager.default.removeItem(
+                atPath: "\(certificates.out)/aggregator-1/key.pem")
             let ending = try certificates.qoectl("status", "--json")
             #expect(ending.code == 1)
             #expect(ending.complaints.contains("qoectl certs renew"))
@@ -196,6 +198,7 @@ private struct Certificates {
                 uniquingKeysWith: { first, _ in first })
             #expect(states["nats-1"] == "EXPIRING")
             #expect(states["ingest-1"] == "EXPIRED")
+            #expect(states["aggregator-1"] == "NO KEY")
             #expect(states["ca"] == "good")
         }
     }

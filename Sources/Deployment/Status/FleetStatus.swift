@@ -79,10 +79,23 @@ package struct FleetStatus: Sendable {
                 machine: machine, service: service, container: nil, condition: "missing",
                 remark: "", isWell: false)
         }
+        let obstacle = obstacle(service, status)
+        let remarks = [container.isWell ? obstacle : nil, remark(service, status, all)]
         return Row(
             machine: machine, service: service, container: container,
-            condition: container.condition, remark: remark(service, status, all),
-            isWell: container.isWell)
+            condition: container.isWell && obstacle != nil ? "not ready" : container.condition,
+            remark: remarks.compactMap(\.self).filter { !$0.isEmpty }.joined(separator: "; "),
+            isWell: container.isWell && obstacle == nil)
+    }
+
+    /// Why a service that lives cannot do its work; nil when it can.
+    private static func obstacle(_ service: ComposeService, _ status: MachineStatus) -> String? {
+        if let obstacle = status.obstacles[service.key] { return obstacle }
+        guard service.tier == .natsCluster else { return nil }
+        guard status.hasJetStream else { return "JetStream is off or does not answer" }
+        // A node alone has no cluster and needs no leader.
+        return status.cluster.map { $0.leader == nil } == true
+            ? "no leader: nothing can be stored" : nil
     }
 
     private static func remark(
@@ -100,7 +113,7 @@ package struct FleetStatus: Sendable {
             return database.streams > 0 ? "replica, streams\(behind)" : "replica, does not stream"
         case (_, .nats):
             guard let cluster = status.cluster else { return "" }
-            guard let leader = cluster.leader else { return "no leader" }
+            guard let leader = cluster.leader else { return "" }
             let missing =
                 cluster.missing.isEmpty ? "" : ", misses \(cluster.missing.joined(separator: " "))"
             return leader == service.service.name

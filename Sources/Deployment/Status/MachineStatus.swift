@@ -49,9 +49,13 @@ package struct MachineStatus: Sendable, Equatable {
 
     /// By project and service.
     package var containers: [String: Container] = [:]
+    /// Why a program that lives cannot do its work, by project and service.
+    package var obstacles: [String: String] = [:]
     package var database: Database?
     package var lags: [Lag] = []
     package var cluster: Cluster?
+    /// Whether a NATS node says that its JetStream works, alone or in a cluster.
+    package var hasJetStream = false
     /// Why Docker said nothing.
     package var problem: String?
 
@@ -64,11 +68,18 @@ package struct MachineStatus: Sendable, Equatable {
             if parts[0] == "lag" {
                 isLag = true
                 parts.removeFirst()
-            } else if ["container", "postgres", "nats", "problem"].contains(parts[0]) {
+            } else if ["container", "ready", "postgres", "nats", "problem"].contains(parts[0]) {
                 isLag = false
             }
             if isLag { read(lag: parts) } else { read(parts) }
         }
+    }
+
+    /// From a node's `/jsz`.
+    private static func hasJetStream(json: String) -> Bool {
+        struct Answer: Decodable { let disabled: Bool? }
+        let answer = try? JSONDecoder().decode(Answer.self, from: Data(json.utf8))
+        return answer.map { $0.disabled != true } ?? false
     }
 
     private mutating func read(lag parts: [String]) {
@@ -88,12 +99,15 @@ package struct MachineStatus: Sendable, Equatable {
             containers[part(1)] = Container(
                 image: part(2), state: part(3), health: part(4), restarts: Int(part(5)) ?? 0,
                 startedAt: part(6))
+        case "ready": if !part(2).isEmpty { obstacles[part(1)] = part(2) }
         case "postgres":
             guard ["primary", "standby"].contains(part(1)) else { return }
             database = Database(
                 isPrimary: part(1) == "primary", streams: Int(part(2)) ?? 0,
                 behindBytes: Int64(part(3)))
-        case "nats": cluster = parts.count > 1 ? Cluster(json: parts[1]) : nil
+        case "nats":
+            cluster = parts.count > 1 ? Cluster(json: parts[1]) : nil
+            hasJetStream = parts.count > 1 && Self.hasJetStream(json: parts[1])
         case "problem": problem = part(1)
         default: break
         }

@@ -1,6 +1,6 @@
 /// Asks a machine what of ours runs there, and the servers among it how they stand. Changes nothing.
 ///
-/// A line each, its parts separated by tabs: `container`, `postgres`, `lag`, `nats`.
+/// A line each, its parts separated by tabs: `container`, `ready`, `postgres`, `lag`, `nats`.
 struct StatusScript {
     static let text = """
         export LC_ALL=C
@@ -10,6 +10,13 @@ struct StatusScript {
             || { say problem "$(echo "$c" | tr '\\n\\t' '  ' | cut -c 1-300)"; exit 0; }
         [ -n "$c" ] || exit 0
         docker inspect --format '\(containerFormat)' $c | grep -v ^oneoff
+        for s in \(programs); do
+            c=$(docker ps -q --filter label=com.docker.compose.project="${s%/*}" \
+                --filter label=com.docker.compose.service="${s#*/}" | head -n 1)
+            [ -n "$c" ] || continue
+            if r=$(timeout 10 docker exec "$c" qoectl health --ready < /dev/null 2>&1); then say ready "$s"
+            else say ready "$s" "$(echo "$r" | tr '\\n\\t' '  ' | cut -c 1-300)"; fi
+        done
         of() { docker ps -q --no-trunc --filter label=com.docker.compose.project="$1" | head -n 1; }
         p=$(of qoe-storage)
         if [ -n "$p" ]; then
@@ -27,6 +34,10 @@ struct StatusScript {
         exit 0
 
         """
+
+    /// Of ours, those that can live and yet not do their work; probes serve no one.
+    private static let programs =
+        "qoe-ingest/ingest qoe-processing/aggregator qoe-processing/diagnoser"
 
     private static let containerFormat = #"""
         {{if eq (index .Config.Labels "com.docker.compose.oneoff") "True"}}oneoff{{else}}container{{"\t"}}\#

@@ -91,8 +91,8 @@ struct CertificateFolder {
             fitsKey: certificate.fits(keyFile: "\(folder)/key.pem"))
     }
 
-    /// What is in the folder: the authority first, then by name.
-    func stored() throws -> [(name: String, certificate: StoredCertificate)] {
+    /// What is in the folder, and whether it has its key: the authority first, then by name.
+    func stored() throws -> [(name: String, certificate: StoredCertificate, hasKey: Bool)] {
         let authority = try StoredCertificate(file: authorityFile)
         let names: [String]
         do {
@@ -102,8 +102,11 @@ struct CertificateFolder {
         }
         let services = try names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
             .filter { FileManager.default.fileExists(atPath: "\(path)/\($0)/cert.pem") }
-            .map { ($0, try StoredCertificate(file: "\(path)/\($0)/cert.pem")) }
-        return [("ca", authority)] + services
+            .map { name in
+                let certificate = try StoredCertificate(file: "\(path)/\(name)/cert.pem")
+                return (name, certificate, certificate.fits(keyFile: "\(path)/\(name)/key.pem"))
+            }
+        return [("ca", authority, authority.fits(keyFile: authorityKeyFile))] + services
     }
 
     static var nowSeconds: Int64 { Int64(Date.now.timeIntervalSince1970) }

@@ -9,7 +9,8 @@ struct ShowCertificates: ParsableCommand {
         commandName: "status",
         abstract: "Shows which certificate ends when.",
         discussion: """
-            Exit codes: 0; 1 one ends within 30 days, has ended, or cannot be read; 64 wrong usage.
+            Exit codes: 0; 1 one ends within 30 days, has ended, has no key that fits, or cannot be read; 64 \
+            wrong usage.
             """)
 
     @OptionGroup var out: CertificatesCommand.FolderOptions
@@ -24,7 +25,7 @@ struct ShowCertificates: ParsableCommand {
                     "there is no authority in \(out.out); qoectl certs init makes one")
             }
             let now = CertificateFolder.nowSeconds
-            let entries = try out.folder.stored().map { name, certificate in
+            let entries = try out.folder.stored().map { name, certificate, hasKey in
                 CertificateDocument(
                     name: name, names: certificate.names,
                     expires_at: Date(
@@ -33,8 +34,11 @@ struct ShowCertificates: ParsableCommand {
                     days_left: Int((certificate.expiresAtSeconds - now) / 86_400),
                     state: certificate.expiresAtSeconds <= now
                         ? "EXPIRED"
-                        : CertificateRequest.isEnding(
-                            certificate.expiresAtSeconds, nowSeconds: now) ? "EXPIRING" : "good")
+                        : !hasKey
+                            ? "NO KEY"
+                            : CertificateRequest.isEnding(
+                                certificate.expiresAtSeconds, nowSeconds: now)
+                                ? "EXPIRING" : "good")
             }
             if json {
                 try sayJSON(entries)
@@ -42,7 +46,11 @@ struct ShowCertificates: ParsableCommand {
                 say(lines(entries).joined(separator: "\n"))
             }
             if entries.contains(where: { $0.state != "good" }) {
-                complain("Some end within 30 days: qoectl certs renew makes them anew.")
+                complain(
+                    entries.first?.state == "NO KEY"
+                        ? "The authority's key is lost: put ca.key back from a copy, or begin anew in another folder."
+                        : "Some end within 30 days or have no key: qoectl certs renew makes them anew."
+                )
                 throw ArgumentParser.ExitCode(1)
             }
         }
