@@ -6,6 +6,7 @@
 #   make chaos   MINUTES=10 SEED=1: the whole pipeline under every fault, then the tables against an oracle
 #   make crashpoints SEED=1 SEEDS=20: every program killed at every named point, then the same
 #   make offline MINUTES=10 SEED=1: a probe that is offline for two hours, killed, and its clocks set
+#   make failover  two database servers change places; with the real scripts, on an idle machine
 #   make prove   what the probe reports, near to what an emulated link is set to; needs root and an idle machine
 #   make mutants breaks the code on purpose, and expects the tests to notice
 #   make fuzz    INPUTS=10000000 SEED=1: everything that reads foreign bytes, with the address sanitizer
@@ -29,7 +30,7 @@ FAULTS ?= all
 INPUTS ?= 10000000
 PAIRS ?= 200
 
-.PHONY: run build test simulate chaos crashpoints offline prove mutants fuzz check format bench agreement check-deploy soak-tls document-sql dependencies test-dependencies clean
+.PHONY: run build test simulate chaos crashpoints offline failover prove mutants fuzz check format bench agreement check-deploy soak-tls document-sql dependencies test-dependencies clean
 
 run: dependencies
 	swift build -c release
@@ -58,6 +59,10 @@ offline: test-dependencies
 	swift build --build-tests
 	QOE_OFFLINE_SEED=$(SEED) QOE_OFFLINE_SECONDS=$$(( $(MINUTES) * 60 )) \
 		swift test --skip-build --filter ProbeOfflineTests
+
+failover: test-dependencies
+	swift build --build-tests
+	QOE_FAILOVER=1 swift test --skip-build --filter FailoverRunTests
 
 prove: test-dependencies
 	swift build --build-tests

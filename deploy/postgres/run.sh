@@ -64,10 +64,14 @@ stop() {
     is_stopping=1
     [ -z "$errand" ] || kill -TERM "$errand" || true
     [ -n "$server" ] || exit 0
+    end_server
+}
+trap stop INT TERM
+# Again and again until it ends: a server that has just been forked does not hear a SIGINT yet.
+end_server() {
     # While the data are made, there is only a script, which a SIGINT does not reach.
     if [ -e "$PGDATA.new" ]; then kill -TERM "$server"; else kill -INT "$server"; fi || true
 }
-trap stop INT TERM
 
 errand() { # Runs what takes long so that a signal ends it.
     local status=0
@@ -288,7 +292,10 @@ serve() {
         # Also when a signal comes.
         wait -n "$server" "$!" || true
         kill -0 "$server" 2> /dev/null || break
-        if [ -n "$is_stopping" ] || [ -e "$PGDATA.new" ]; then
+        if [ -n "$is_stopping" ]; then
+            end_server
+            pace=1
+        elif [ -e "$PGDATA.new" ]; then
             seen=$SECONDS
         elif is_standby; then
             note_contact
