@@ -106,8 +106,9 @@ let package = Package(
             swiftSettings: memorySafe + [.define("FAILPOINTS", .when(configuration: .debug))]),
 
         // Swift faces of the C clients; they know nothing of telemetry.
-        library("NATSClient", ["CNATS", "OwnedThreads"], safe: true),
-        library("Postgres", ["CLibPQ", "Failpoints"], safe: true),
+        library("NATSClient", ["CNATS", "OwnedThreads", "PasswordFiles"], safe: true),
+        library("Postgres", ["CLibPQ", "Failpoints", "PasswordFiles"], safe: true),
+        library("PasswordFiles", safe: true),
 
         // Sockets, names and TLS with deadlines, for whoever times the network itself.
         library("Transport", ["COpenSSL", "OwnedThreads"], safe: true),

@@ -1,4 +1,5 @@
 internal import CNATS
+internal import PasswordFiles
 
 /// How to reach a NATS system and how to notice that it is gone.
 package struct NATSOptions: Sendable {
@@ -117,9 +118,14 @@ extension NATSOptions {
             unsafe try check(
                 natsOptions_SetUserInfo(options, user, password), "natsOptions_SetUserInfo")
         case .userWithPasswordFile(let user, let path):
+            let password: String
+            do throws(PasswordFile.Problem) {
+                password = try PasswordFile(path: path).read()
+            } catch {
+                throw NATSError(code: .ioError, call: "connect", text: error.message)
+            }
             unsafe try check(
-                natsOptions_SetUserInfo(options, user, PasswordFile(path: path).read()),
-                "natsOptions_SetUserInfo")
+                natsOptions_SetUserInfo(options, user, password), "natsOptions_SetUserInfo")
         case .token(let token):
             unsafe try check(natsOptions_SetToken(options, token), "natsOptions_SetToken")
         case .file(let path):

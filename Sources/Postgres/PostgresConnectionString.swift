@@ -1,4 +1,5 @@
 internal import CLibPQ
+internal import PasswordFiles
 
 /// A parsed libpq URI or keyword string, with our defaults for what it leaves out.
 ///
@@ -97,7 +98,13 @@ package struct PostgresConnectionString: Sendable, CustomStringConvertible {
     ///
     /// - Throws: `.connectFailed` when the password file cannot be used.
     func password() throws(PostgresError) -> String? {
-        if let passwordFile { return try passwordFile.read() }
+        if let passwordFile {
+            do throws(PasswordFile.Problem) {
+                return try passwordFile.read()
+            } catch {
+                throw PostgresError(.connectFailed, error.message)
+            }
+        }
         return parameters["password"]
     }
 

@@ -7,17 +7,23 @@
 /// A file that holds a password and nothing else, as container platforms mount secrets.
 ///
 /// Read anew for each connection: a password that was changed in the file needs no restart.
-struct PasswordFile: Sendable {
-    let path: String
+package struct PasswordFile: Sendable {
+    package let path: String
+
+    package init(path: String) { self.path = path }
+
+    /// Why a file has no password: names the file and shows nothing of what is in it.
+    package struct Problem: Error, Sendable {
+        package let message: String
+    }
 
     /// More is not a password, but a file that was mixed up.
     private static let longestByteCount = 4096
 
     /// The password: the file's text without the line feed at its end.
     ///
-    /// - Throws: `.connectFailed`, which is worth another try: a secret may be mounted, or replaced, at this
-    ///   moment. The message names the file and shows nothing of what is in it.
-    func read() throws(PostgresError) -> String {
+    /// - Throws: ``Problem``, which is worth another try: a secret may be mounted, or replaced, at this moment.
+    package func read() throws(Problem) -> String {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw failure(reason(errno)) }
         defer { close(descriptor) }
@@ -54,8 +60,8 @@ struct PasswordFile: Sendable {
         }
     }
 
-    private func failure(_ what: String) -> PostgresError {
-        PostgresError(.connectFailed, "the password file \(path) \(what)")
+    private func failure(_ what: String) -> Problem {
+        Problem(message: "the password file \(path) \(what)")
     }
 }
 
