@@ -6,7 +6,6 @@ parts=$checkout/Scripts/deploy-test
 cache=${QOE_TEST_CACHE:-$checkout/.build/deploy-test}
 # The running hosts.
 state=${QOE_TEST_HOSTS:-$checkout/.build/test-hosts}
-mirror=${QOE_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 
 program=$(basename "$0")
 say() { echo "$program: $*" >&2; }
